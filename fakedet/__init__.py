@@ -1,0 +1,38 @@
+"""fakedet: tells a camera photograph from an AI-generated image.
+
+    from fakedet import Detector
+    verdict = Detector.from_pretrained().predict("photo.jpg")
+    print(verdict.verdict, verdict.p_fake)
+
+Importing the package registers the model with transformers' Auto classes and `pipeline("image-classification")`.
+"""
+
+from .model import FakeDetConfig, FakeDetForImageClassification
+from .processing import FakeDetImageProcessor, register
+from .version import __version__
+
+register()
+
+
+__all__ = [
+    "Detector",
+    "FakeDetConfig",
+    "FakeDetForImageClassification",
+    "FakeDetImageProcessor",
+    "ImageError",
+    "Verdict",
+    "__version__",
+]
+
+
+def __getattr__(name: str):
+    # Lazy, so that training code and remote code loading do not pull in what only the detector needs.
+    if name in ("Detector", "Verdict"):
+        from . import detector
+
+        return getattr(detector, name)
+    if name == "ImageError":
+        from .images import ImageError
+
+        return ImageError
+    raise AttributeError(f"module 'fakedet' has no attribute {name!r}")

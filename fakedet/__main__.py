@@ -1,0 +1,136 @@
+"""Command line: `python -m fakedet predict IMAGE...` and `python -m fakedet info`.
+
+Exit code 0: everything was scored. 2: an input could not be read, or the arguments or the model are wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+LINE = 78
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m fakedet", description="Photograph or AI-generated image?")
+    commands = p.add_subparsers(dest="command", required=True)
+    predict = commands.add_parser("predict", help="score images, or folders of images")
+    predict.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
+    predict.add_argument("--json", action="store_true", help="one JSON object a line")
+    predict.add_argument("--visualize", action="store_true", help="write the Grad-CAM overlay beside each answer")
+    predict.add_argument("--save", metavar="OUT.png", help="where the overlay goes (a folder for several images)")
+    predict.add_argument("--batch_size", type=int, default=16, help="images per pass (default 16)")
+    info = commands.add_parser("info", help="which model answers, and its settings")
+    info.add_argument("--json", action="store_true")
+    for sub in (predict, info):
+        sub.add_argument("--model", help="Hub id, folder or 'bundled' (default: $FAKEDET_MODEL, else bundled)")
+        sub.add_argument("--revision", help="branch, tag or commit on the Hub")
+        sub.add_argument("--runtime", default="auto")
+    return p
+
+
+def walk(paths: list[str]) -> list[str]:
+    """Files as given, folders replaced by the images in them. A path that is not there stays, to be reported."""
+    from .images import iter_image_files
+
+    found: list[str] = []
+    for path in paths:
+        found += map(str, iter_image_files(path)) if Path(path).is_dir() else [path]
+    return found
+
+
+def progress(items: list, title: str) -> Iterator:
+    """The items, behind a progress bar on standard error where there are many."""
+    from tqdm.auto import tqdm
+
+    yield from tqdm(items, desc=title, unit="img", disable=len(items) < 20, file=sys.stderr)
+
+
+def overlay_path(args, file: str, count: int) -> Path:
+    """Where the overlay of one file goes: --save, a file in the folder --save, or NAME.fakedet.png beside the image."""
+    if not args.save:
+        return Path(file).with_suffix(".fakedet.png")
+    target = Path(args.save)
+    if count > 1 or target.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return target / (Path(file).stem + ".fakedet.png")
+    return target
+
+
+def describe(verdict) -> str:
+    """One image's answer in a few lines for a terminal."""
+    filled = round(verdict.p_fake * 30)
+    lines = [f"{verdict.file}: {verdict.headline}",
+             f"  AI-generated {'█' * filled}{'·' * (30 - filled)} {verdict.p_fake:.1%}"]  # fmt: skip
+    return "\n".join(lines + [f"  note: {note}" for note in verdict.notes])
+
+
+def predict(args) -> int:
+    from .detector import Detector, Failure
+
+    files = walk(args.paths)
+    if not files:
+        print("There are no images in the folders given.", file=sys.stderr)
+        return 2
+    detector = Detector.from_pretrained(args.model or os.environ.get("FAKEDET_MODEL"), args.revision, args.runtime)
+    visualize, failed = args.visualize or bool(args.save), 0
+    answers = detector.predict_many(progress(files, "scoring"), args.batch_size, heatmap=visualize)
+    for answer in answers:
+        if isinstance(answer, Failure):
+            failed += 1
+        if args.json:
+            print(json.dumps(answer.to_dict()), flush=True)
+        if isinstance(answer, Failure):
+            if not args.json:
+                print(f"{answer.file}: cannot be scored: {answer.error}", file=sys.stderr)
+            continue
+        if not args.json:
+            print(describe(answer), flush=True)
+        if visualize:
+            path = overlay_path(args, answer.file, len(files))
+            answer.overlay().save(path)
+            print(f"  heat map: {path}", file=sys.stderr if args.json else sys.stdout)
+    return 2 if failed else 0
+
+
+def info(args) -> int:
+    from . import __version__
+    from .hub import load_checkpoint
+
+    checkpoint = load_checkpoint(args.model or os.environ.get("FAKEDET_MODEL"), args.revision)
+    config = checkpoint.model.config
+    keys = ("backbone", "input_size", "max_views", "aggregate", "calibration_temperature", "calibration_bias",
+            "threshold", "unsure_band")  # fmt: skip
+    facts = {"fakedet": __version__, "id": checkpoint.id, "revision": checkpoint.revision, "sha256": checkpoint.sha256,
+             "note": checkpoint.note, "parameters": sum(p.numel() for p in checkpoint.model.parameters()),
+             **{key: getattr(config, key) for key in keys}}  # fmt: skip
+    print(json.dumps(facts) if args.json else "\n".join(f"{key:24}{value}" for key, value in facts.items()))
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    if getattr(args, "batch_size", 1) < 1:
+        print("--batch_size must be at least 1.", file=sys.stderr)
+        return 2
+    from .hub import ModelError
+
+    try:
+        return {"predict": predict, "info": info}[args.command](args)
+    except (ModelError, OSError) as error:
+        # one plain line: a full disk or an unwritable --save ends here too
+        print(f"{error}", file=sys.stderr)
+    except ValueError as error:
+        print(f"{error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""The detector: the one place where a score becomes a verdict."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .heatmap import assemble
+from .hub import Checkpoint, load_checkpoint
+from .images import CorruptImage, ImageError, Limits, LoadedImage, open_image
+from .runtime import make_runtime
+from .verdict import Failure, Verdict
+from .views import Views, make_views
+
+__all__ = ["Detector", "Failure", "Verdict"]
+
+TINY_SIDE = 64
+
+
+@dataclass
+class _Job:
+    """An image on its way: loaded and cut, not yet scored."""
+
+    loaded: LoadedImage
+    views: Views
+    file: str | None
+    ms: dict
+
+
+class Detector:
+    """Answers, for an image, whether a camera took it or a generator made it.
+
+    Thread-safe: the network is only read.
+
+    Args:
+        checkpoint: From `hub.load_checkpoint`.
+        runtime: "auto" or a name from `runtime.RUNTIMES`.
+        limits: What an input may be at most.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, runtime: str = "auto", limits: Limits | None = None):
+        self.checkpoint = checkpoint
+        self.config = checkpoint.model.config
+        self.limits = limits or Limits()
+        self.runtime = make_runtime(checkpoint.model, runtime)
+        self.model_facts = {
+            "id": checkpoint.id,
+            "revision": checkpoint.revision,
+            "sha256": checkpoint.sha256,
+            "runtime": self.runtime.name,
+        }
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path | None = None,
+        revision: str | None = None,
+        runtime: str = "auto",
+        limits: Limits | None = None,
+    ) -> Detector:
+        """Loads a checkpoint: a Hub id ("owner/name" or "owner/name@revision"), a folder, or the bundled one (None).
+
+        Raises:
+            hub.ModelError: The checkpoint cannot be had or used.
+            ValueError: No such runtime.
+        """
+        return cls(load_checkpoint(model, revision), runtime, limits)
+
+    def predict(self, image, heatmap: bool = False) -> Verdict:
+        """Scores one image.
+
+        Args:
+            image: Path, bytes, open binary file, PIL image, or array H x W [x C].
+            heatmap: Keep the Grad-CAM map and the image, for `Verdict.overlay()`.
+
+        Raises:
+            ImageError: The input cannot be scored; the message says why in one sentence.
+        """
+        job = self._prepare(image)
+        return self._judge([job], heatmap)[0]
+
+    def predict_many(
+        self, images: Iterable, batch_size: int = 32, heatmap: bool = False
+    ) -> Iterator[Verdict | Failure]:
+        """Scores images in batches of views, in order; an input that cannot be scored gives a Failure in its place.
+
+        Args:
+            images: Anything `predict` takes.
+            batch_size: Images per pass through the network, at least 1.
+            heatmap: As in `predict`.
+        """
+        if batch_size < 1:
+            raise ValueError("batch_size must be at least 1")
+        source = iter(images)
+        while chunk := list(islice(source, batch_size)):
+            jobs: list[_Job | Failure] = []
+            for image in chunk:
+                try:
+                    jobs.append(self._prepare(image))
+                except ImageError as error:
+                    jobs.append(Failure(error, name_of(image)))
+            verdicts = iter(self._judge([job for job in jobs if isinstance(job, _Job)], heatmap))
+            for job in jobs:
+                yield job if isinstance(job, Failure) else next(verdicts)
+
+    def calibrate(self, logit: float) -> float:
+        """P(fake), 0..1, for a raw aggregated logit."""
+        z = logit / self.config.calibration_temperature + self.config.calibration_bias
+        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+
+    def decide(self, p_fake: float) -> str:
+        """ "real", "fake" or "unsure" for a calibrated probability."""
+        low, high = self.config.unsure_band
+        if low < p_fake < high:
+            return "unsure"
+        return "fake" if p_fake >= self.config.threshold else "real"
+
+    def _prepare(self, image) -> _Job:
+        started = time.perf_counter()
+        loaded = open_image(image, self.limits)
+        decoded = time.perf_counter()
+        try:
+            views = make_views(loaded.image, self.config)
+        except ValueError as error:
+            raise CorruptImage(f"This image cannot be scored: {error}.") from None
+        cut = time.perf_counter()
+        ms = {"decode": 1000 * (decoded - started), "views": 1000 * (cut - decoded)}
+        return _Job(loaded, views, name_of(image), ms)
+
+    def _judge(self, jobs: list[_Job], heatmap: bool) -> list[Verdict]:
+        if not jobs:
+            return []
+        started = time.perf_counter()
+        logits, maps = self.runtime(torch.cat([job.views.pixels for job in jobs]))
+        share = 1000 * (time.perf_counter() - started) / len(jobs)
+        verdicts, at = [], 0
+        for job in jobs:
+            count = len(job.views.boxes)
+            mine, cam = logits[at : at + count], maps[at : at + count]
+            at += count
+            verdicts.append(self._verdict(job, mine, cam if heatmap else None, share))
+        return verdicts
+
+    def _verdict(self, job: _Job, logits: np.ndarray, cam: np.ndarray | None, network_ms: float) -> Verdict:
+        logit = float(logits.max() if self.config.aggregate == "max" else logits.mean())
+        if not math.isfinite(logit):
+            raise RuntimeError("the network gave a value that is not finite: the checkpoint is broken")
+        p_fake = self.calibrate(logit)
+        image, views = job.loaded.image, job.views
+        notes = list(job.loaded.notes)
+        if min(image.size) < TINY_SIDE:
+            notes.append(f"The image is tiny ({image.width} x {image.height} pixels): there is little to judge by.")
+        ms = job.ms | {"network": network_ms}
+        return Verdict(
+            verdict=self.decide(p_fake),
+            p_fake=p_fake,
+            logit=logit,
+            threshold=self.config.threshold,
+            unsure_band=tuple(self.config.unsure_band),
+            image=job.loaded.facts,
+            views=len(views.boxes),
+            model=self.model_facts,
+            ms=ms | {"total": sum(ms.values())},
+            notes=tuple(notes),
+            file=job.file,
+            signed_map=None if cam is None else assemble(cam, views.boxes, views.mirrored, image.size),
+            picture=None if cam is None else image,
+        )
+
+
+def name_of(image) -> str | None:
+    """The name of an input as its owner gave it; None for bytes, arrays and PIL images."""
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else None

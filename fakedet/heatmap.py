@@ -1,0 +1,83 @@
+"""Pictures for people: where in the image the network found what speaks for its answer."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from .views import Box
+
+# Colour stops of the overlay from weak to strong: a dark-to-bright map that stays readable for the colour-blind.
+STOPS = np.array([[13, 8, 135], [126, 3, 168], [204, 71, 120], [248, 149, 64], [240, 249, 33]], np.float32)
+DISPLAY_SIDE = 768
+
+
+def assemble(
+    maps: np.ndarray, boxes: tuple[Box, ...], mirrored: tuple[bool, ...], size: tuple[int, int], side: int = 96
+) -> np.ndarray:
+    """Puts the views' maps back where their crops were; overlaps are averaged.
+
+    Args:
+        maps: (V, h, w), signed Grad-CAM per view.
+        boxes: V times (left, top, right, bottom) in image pixels.
+        mirrored: V times whether the crop was mirrored.
+        size: (width, height) of the image.
+        side: Long side of the result in cells.
+
+    Returns:
+        float32 (H, W) with the image's aspect; NaN where no view looked.
+    """
+    scale = min(1.0, side / max(size))
+    width, height = (max(1, round(value * scale)) for value in size)
+    total, count = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    for values, (left, top, right, bottom), flip in zip(maps, boxes, mirrored, strict=True):
+        x0, y0 = int(left * scale), int(top * scale)
+        x1, y1 = max(x0 + 1, min(width, round(right * scale))), max(y0 + 1, min(height, round(bottom * scale)))
+        cell = Image.fromarray(np.ascontiguousarray(values[:, ::-1] if flip else values).astype(np.float32))
+        total[y0:y1, x0:x1] += np.asarray(cell.resize((x1 - x0, y1 - y0), Image.Resampling.BICUBIC))
+        count[y0:y1, x0:x1] += 1
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def evidence(signed: np.ndarray, for_fake: bool) -> np.ndarray:
+    """The part of a signed map that speaks for one answer, in 0..1 (Grad-CAM's ReLU, then divided by the peak)."""
+    part = np.nan_to_num(signed if for_fake else -signed).clip(min=0)
+    peak = part.max()
+    return part / peak if peak > 0 else part
+
+
+def overlay(image: Image.Image, strength: np.ndarray, opacity: float = 0.6, side: int = DISPLAY_SIDE) -> Image.Image:
+    """Lays a heat map over an image: the stronger the evidence, the less of the image shines through.
+
+    Args:
+        image: RGB.
+        strength: (H, W) in 0..1, any size.
+        opacity: Of the strongest place, 0..1.
+        side: Long side of the result in pixels; images below it are not enlarged beyond 256 pixels.
+
+    Returns:
+        RGB image with the aspect of `image`.
+    """
+    base = display(image, side)
+    heat = Image.fromarray(strength.astype(np.float32)).resize(base.size, Image.Resampling.BICUBIC)
+    heat = np.asarray(heat).clip(0, 1)
+    place = heat * (len(STOPS) - 1)
+    low = np.minimum(place.astype(int), len(STOPS) - 2)
+    color = STOPS[low] + (STOPS[low + 1] - STOPS[low]) * (place - low)[..., None]
+    alpha = (opacity * np.sqrt(heat))[..., None]
+    pixels = np.asarray(base, np.float32) * (1 - alpha) + color * alpha
+    return Image.fromarray(pixels.round().astype(np.uint8))
+
+
+def display(image: Image.Image, side: int = DISPLAY_SIDE) -> Image.Image:
+    """The image at the size at which people see it; tiny ones are enlarged with hard pixel edges."""
+    longest = max(image.size)
+    if longest > side:
+        # reducing_gap makes the large step cheap; this is for the eye, never for the score
+        small = image.copy() if longest < 2 * side else image.reduce(longest // side)
+        small.thumbnail((side, side), Image.Resampling.BILINEAR)
+        return small
+    if longest < 256:
+        factor = max(1, 256 // longest)
+        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    return image

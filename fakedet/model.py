@@ -1,0 +1,222 @@
+"""The network and its configuration: timm backbone -> global average pooling -> Dense(256) -> Dense(1).
+
+This file and `views.py`, `processing.py` import nothing else of fakedet: together they are the modelling code that
+travels with a checkpoint to the Hub (`auto_map`), so that `trust_remote_code=True` works without fakedet installed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
+
+LABELS = ("real", "fake")
+
+
+class FakeDetConfig(PreTrainedConfig):
+    """Every number that can change a score, saved as config.json beside the weights.
+
+    Args:
+        backbone: timm name of a convolutional network (its last feature map must be B x C x H x W).
+        hidden_size: Units of the dense layer between pooling and output.
+        dropout: Probability, 0..1, before the output unit; only in training.
+        input_size: Side in pixels of the square crops that the network sees.
+        max_views: Crops per image at most; each is at native resolution.
+        mirror_single: Score an image that fits into one crop a second time, mirrored.
+        aggregate: How the views' logits become one: "mean" or "max".
+        image_mean, image_std: Normalisation per RGB channel, for pixels in 0..1.
+        calibration_temperature, calibration_bias: P(fake) = sigmoid(z / temperature + bias), z the raw logit;
+            temperature above 0. (The plain name `temperature` is one that transformers keeps for text generation.)
+        threshold: P(fake) at and above which a forced binary answer is "fake", 0..1.
+        unsure_band: [low, high] around the threshold; a P(fake) strictly inside is answered "unsure".
+
+    Raises:
+        ValueError: A value is of the wrong type or out of range.
+    """
+
+    model_type = "fakedet"
+
+    def __init__(
+        self,
+        backbone: str = "efficientnet_b0",
+        hidden_size: int = 256,
+        dropout: float = 0.5,
+        input_size: int = 224,
+        max_views: int = 9,
+        mirror_single: bool = True,
+        aggregate: str = "mean",
+        image_mean: tuple[float, ...] = (0.485, 0.456, 0.406),
+        image_std: tuple[float, ...] = (0.229, 0.224, 0.225),
+        calibration_temperature: float = 1.0,
+        calibration_bias: float = 0.0,
+        threshold: float = 0.5,
+        unsure_band: tuple[float, float] = (0.5, 0.5),
+        **kwargs,
+    ):
+        kwargs["id2label"] = dict(enumerate(LABELS))
+        kwargs["label2id"] = {name: index for index, name in enumerate(LABELS)}
+        kwargs.pop("num_labels", None)
+        super().__init__(**kwargs)
+        self.backbone = backbone
+        self.hidden_size = hidden_size
+        self.dropout = dropout
+        self.input_size = input_size
+        self.max_views = max_views
+        self.mirror_single = mirror_single
+        self.aggregate = aggregate
+        self.image_mean = list(image_mean)
+        self.image_std = list(image_std)
+        self.calibration_temperature = calibration_temperature
+        self.calibration_bias = calibration_bias
+        self.threshold = threshold
+        self.unsure_band = list(unsure_band)
+        self.check()
+
+    def check(self) -> None:
+        """Refuses a configuration that could not have been written by us.
+
+        Raises:
+            ValueError: Names the key, what it holds and what it may hold.
+        """
+
+        def need(key: str, ok: bool, what: str) -> None:
+            if not ok:
+                raise ValueError(f"config: {key} must be {what}, not {getattr(self, key)!r}")
+
+        def number(value, low: float, high: float) -> bool:
+            return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+        def whole(value, low: int, high: int) -> bool:
+            return isinstance(value, int) and number(value, low, high)
+
+        need("backbone", isinstance(self.backbone, str) and 0 < len(self.backbone) < 100, "a timm model name")
+        need("hidden_size", whole(self.hidden_size, 1, 8192), "a whole number from 1 to 8192")
+        need("dropout", number(self.dropout, 0, 0.99), "a number from 0 to 0.99")
+        need("input_size", whole(self.input_size, 32, 1024), "a whole number from 32 to 1024")
+        need("max_views", whole(self.max_views, 1, 9), "a whole number from 1 to 9")
+        need("mirror_single", isinstance(self.mirror_single, bool), "true or false")
+        need("aggregate", self.aggregate in ("mean", "max"), "'mean' or 'max'")
+        for key, low in (("image_mean", -10), ("image_std", 1e-6)):
+            value = getattr(self, key)
+            need(key, len(value) == 3 and all(number(v, low, 10) for v in value), "three numbers")
+        need("calibration_temperature", number(self.calibration_temperature, 1e-3, 1e3), "a number above 0")
+        need("calibration_bias", number(self.calibration_bias, -100, 100), "a number from -100 to 100")
+        need("threshold", number(self.threshold, 0, 1), "a number from 0 to 1")
+        band = self.unsure_band
+        need(
+            "unsure_band",
+            len(band) == 2 and all(number(v, 0, 1) for v in band) and band[0] <= self.threshold <= band[1],
+            "[low, high] within 0..1 around the threshold",
+        )
+
+
+@dataclass
+class FakeDetOutput(ModelOutput):
+    """What one forward pass gives. B images, or B views when 4-D pixels went in.
+
+    Attributes:
+        loss: Binary cross-entropy of the raw logit, where labels were given.
+        logits: (B, 2), columns real and fake; their softmax is exactly the calibrated probability.
+        logit: (B,), the raw z of the head, before calibration.
+        cam: (B, h, w) or (B, V, h, w), signed Grad-CAM of z on the last feature map: positive speaks for "fake".
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    logit: torch.Tensor | None = None
+    cam: torch.Tensor | None = None
+
+
+class FakeDetForImageClassification(PreTrainedModel):
+    """Binary classifier whose Grad-CAM map is an output of the forward pass."""
+
+    config_class = FakeDetConfig
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    _no_split_modules = ()
+
+    def __init__(self, config: FakeDetConfig):
+        super().__init__(config)
+        if not timm.is_model(config.backbone.split(".")[0]):
+            raise ValueError(f"config: timm {timm.__version__} knows no backbone named {config.backbone!r}")
+        self.backbone = timm.create_model(config.backbone, pretrained=False, num_classes=0, global_pool="")
+        self.fc1 = nn.Linear(self.backbone.num_features, config.hidden_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.fc2 = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """The backbone comes from timm with its own initialisation; only the head is ours."""
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+
+    def pooled(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Last feature map (N, C, h, w) and its global average (N, C) for pixels (N, 3, S, S)."""
+        features = self.backbone.forward_features(pixels)
+        if features.ndim != 4:
+            raise ValueError(
+                f"backbone {self.config.backbone!r} has no B x C x H x W feature map: it must be convolutional"
+            )
+        return features, features.mean(dim=(2, 3))
+
+    def head(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Raw logit z (N,) for pooled features (N, C)."""
+        return self.fc2(self.dropout(torch.relu(self.fc1(pooled)))).squeeze(-1)
+
+    def cam(self, features: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
+        """Signed Grad-CAM (N, h, w) of z without a backward pass.
+
+        Behind global average pooling the gradient of z with respect to the feature map is the same at every position,
+        W2 diag(h > 0) W1 / (h w), which is therefore also Grad-CAM's channel weight (Selvaraju et al. 2017, eq. 1).
+        Eq. 2's ReLU is left to whoever draws the map: the negative part is the evidence for "real".
+        """
+        active = (self.fc1(pooled) > 0).to(pooled.dtype)
+        weights = (active * self.fc2.weight) @ self.fc1.weight
+        height, width = features.shape[2:]
+        return torch.einsum("nc,nchw->nhw", weights, features) / (height * width)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        view_count: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **unused,
+    ) -> FakeDetOutput:
+        """Scores views, or images made of several views.
+
+        Args:
+            pixel_values: (B, 3, S, S), one view an image, or (B, V, 3, S, S), normalised floats.
+            view_count: (B,) or (B, 1), how many of the V views count; the rest is padding. All when missing.
+            labels: (B,), 0 = real, 1 = fake.
+
+        Returns:
+            FakeDetOutput; maps of padding views are zero.
+        """
+        shape = pixel_values.shape
+        if pixel_values.ndim == 5:
+            counts = torch.full((shape[0],), shape[1]) if view_count is None else view_count.reshape(-1)
+            valid = torch.arange(shape[1], device=pixel_values.device)[None] < counts.to(pixel_values.device)[:, None]
+            pixels = pixel_values[valid]
+        else:
+            pixels = pixel_values
+        features, pooled = self.pooled(pixels.contiguous(memory_format=torch.channels_last))
+        logit, cam = self.head(pooled), self.cam(features, pooled)
+        if pixel_values.ndim == 5:
+            per_view = logit.new_full(valid.shape, 0.0).masked_scatter(valid, logit)
+            maps = cam.new_zeros(*valid.shape, *cam.shape[1:])
+            maps[valid] = cam
+            cam = maps
+            if self.config.aggregate == "max":
+                logit = per_view.masked_fill(~valid, float("-inf")).amax(1)
+            else:
+                logit = per_view.sum(1) / valid.sum(1)
+        loss = None
+        if labels is not None:
+            loss = nn.functional.binary_cross_entropy_with_logits(logit.float(), labels.float())
+        half = (logit / self.config.calibration_temperature + self.config.calibration_bias) / 2
+        return FakeDetOutput(loss=loss, logits=torch.stack((-half, half), dim=1), logit=logit, cam=cam)

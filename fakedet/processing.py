@@ -1,0 +1,66 @@
+"""transformers' side of the preprocessing: an image processor that calls `views.make_views`, and the Auto classes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
+from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
+
+from .model import FakeDetConfig, FakeDetForImageClassification
+from .views import make_views
+
+KEYS = ("input_size", "max_views", "mirror_single", "image_mean", "image_std")
+
+
+class FakeDetImageProcessor(BaseImageProcessor):
+    """Turns images into `pixel_values` (B, V, 3, S, S) and `view_count` (B, 1); missing views are zeros.
+
+    Its numbers are those of FakeDetConfig and are read from the same config.json: they are written down once.
+    """
+
+    model_input_names = ("pixel_values", "view_count")
+
+    def __init__(self, **kwargs):
+        defaults = FakeDetConfig()
+        own = {key: kwargs.pop(key, getattr(defaults, key)) for key in KEYS}
+        super().__init__()
+        for key, value in own.items():
+            setattr(self, key, value)
+
+    @classmethod
+    def get_image_processor_dict(cls, pretrained_model_name_or_path, **kwargs):
+        kwargs["image_processor_filename"] = "config.json"
+        return super().get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
+
+    def to_dict(self) -> dict:
+        """Only which class this is: its numbers stay in config.json, so that they cannot disagree with it."""
+        both = super().to_dict()
+        return {key: both[key] for key in ("image_processor_type", "auto_map") if key in both}
+
+    def __call__(self, images, return_tensors: str = "pt", **unused) -> BatchFeature:
+        """Processes one image or a list of them (PIL, or uint8 arrays H x W x 3)."""
+        if not isinstance(images, list | tuple):
+            images = [images]
+        config = SimpleNamespace(**{key: getattr(self, key) for key in KEYS})
+        pixels = torch.zeros(len(images), max(self.max_views, 2), 3, self.input_size, self.input_size)
+        counts = torch.zeros(len(images), 1, dtype=torch.long)
+        for row, image in enumerate(images):
+            if not isinstance(image, Image.Image):
+                image = Image.fromarray(np.asarray(image))
+            views = make_views(image.convert("RGB"), config)
+            pixels[row, : len(views.boxes)] = views.pixels
+            counts[row] = len(views.boxes)
+        return BatchFeature({"pixel_values": pixels, "view_count": counts}, tensor_type=return_tensors)
+
+    preprocess = __call__
+
+
+def register() -> None:
+    """Makes AutoConfig, AutoModelForImageClassification, AutoImageProcessor and pipeline() know fakedet."""
+    AutoConfig.register(FakeDetConfig.model_type, FakeDetConfig, exist_ok=True)
+    AutoModelForImageClassification.register(FakeDetConfig, FakeDetForImageClassification, exist_ok=True)
+    AutoImageProcessor.register(FakeDetConfig, slow_image_processor_class=FakeDetImageProcessor, exist_ok=True)

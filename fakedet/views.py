@@ -1,0 +1,101 @@
+"""Upright RGB -> the square crops that the network sees -> normalised tensor.
+
+Training, evaluation, app and export all call this code. An image is never squashed: forensic traces live in native
+pixels, so large images are cropped in several places at native resolution and small ones are scaled up.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+Box = tuple[int, int, int, int]
+
+# Where crops are put on a 3 x 3 grid, most telling first: centre, corners, edges.
+GRID_ORDER = ((1, 1), (0, 0), (2, 2), (2, 0), (0, 2), (1, 0), (1, 2), (0, 1), (2, 1))
+
+
+@dataclass(frozen=True)
+class Views:
+    """The crops of one image.
+
+    Attributes:
+        pixels: float32 (V, 3, S, S), normalised.
+        boxes: V times (left, top, right, bottom) in pixels of the original image.
+        mirrored: V times whether that crop is mirrored left to right.
+    """
+
+    pixels: torch.Tensor
+    boxes: tuple[Box, ...]
+    mirrored: tuple[bool, ...]
+
+
+def scale_up(image: Image.Image, size: int) -> Image.Image:
+    """The image, enlarged (bicubic, aspect kept) where its short side is below `size` pixels, else as it is."""
+    short = min(image.size)
+    if short >= size:
+        return image
+    width, height = (max(size, round(side * size / short)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def crop_corners(width: int, height: int, size: int, max_views: int) -> list[tuple[int, int]]:
+    """Left and top of each crop, at most `max_views`, for an image whose sides are at least `size` pixels.
+
+    A side below 1.25 crops gets one centred position, a longer one three, evenly spread.
+    """
+
+    def positions(side: int) -> tuple[int, ...]:
+        room = side - size
+        return (room // 2,) * 3 if side < 1.25 * size else (0, room // 2, room)
+
+    xs, ys = positions(width), positions(height)
+    corners = list(dict.fromkeys((xs[column], ys[row]) for column, row in GRID_ORDER))
+    return corners[:max_views]
+
+
+def to_tensor(crops: list[np.ndarray], mean: list[float], std: list[float]) -> torch.Tensor:
+    """uint8 crops, V times (S, S, 3), as float32 (V, 3, S, S): value / 255, minus mean, over std."""
+    stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()
+    offset = torch.tensor(mean).view(1, 3, 1, 1) * 255
+    return (stacked - offset) / (torch.tensor(std).view(1, 3, 1, 1) * 255)
+
+
+def make_views(image: Image.Image, config, max_views: int | None = None) -> Views:
+    """Cuts an image into the views that its score is made of.
+
+    Args:
+        image: Upright, mode RGB, any size.
+        config: A FakeDetConfig; read are input_size, max_views, mirror_single, image_mean, image_std.
+        max_views: In place of the configuration's.
+
+    Returns:
+        Views; at least one.
+
+    Raises:
+        ValueError: The image is not RGB, or more elongated than 64 : 1 (scaling it up would need absurd memory).
+    """
+    if image.mode != "RGB":
+        raise ValueError(f"views are made of RGB images, not of mode {image.mode}")
+    if max(image.size) > 64 * min(image.size):
+        raise ValueError("the image is more than 64 times as long as it is wide")
+    size = config.input_size
+    max_views = config.max_views if max_views is None else max_views
+    scaled = scale_up(image, size)
+    ratio = image.size[0] / scaled.size[0]
+    crops, boxes, mirrored = [], [], []
+    for left, top in crop_corners(*scaled.size, size, max_views):
+        crops.append(np.asarray(scaled.crop((left, top, left + size, top + size))))
+        edges = (left * ratio, top * ratio, (left + size) * ratio, (top + size) * ratio)
+        right, bottom = (min(math.ceil(edges[2 + i]), image.size[i]) for i in range(2))
+        boxes.append((math.floor(edges[0]), math.floor(edges[1]), right, bottom))
+        mirrored.append(False)
+    if len(crops) == 1 and config.mirror_single and max_views > 1:
+        crops.append(crops[0][:, ::-1])
+        boxes.append(boxes[0])
+        mirrored.append(True)
+    return Views(to_tensor(crops, config.image_mean, config.image_std), tuple(boxes), tuple(mirrored))

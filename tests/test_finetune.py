@@ -1,0 +1,189 @@
+"""Training as its users start it: `accelerate launch` as a process, on tiny images and a tiny timm network."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from train.augment import PRESETS, augment
+from train.build import build_model, trainable_layers
+from train.data import Source, TrainDraws, draw_weights
+from train.options import parse
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((ROOT / "train" / "configs").glob("*.yaml"))
+
+
+def make_data(folder: Path, train: int = 64, validation: int = 16) -> Path:
+    """A prepared data set whose fakes carry a checkerboard: learnable in a few steps."""
+    rng = np.random.default_rng(7)
+
+    def rows(count):
+        for index in range(count):
+            pixels = rng.integers(90, 160, (40, 40, 3))
+            pixels[::2, ::2] += 60 * (index % 2)
+            yield {"image": Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), "label": index % 2, "source": "made"}
+
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=["real", "fake"]),
+            "source": datasets.Value("string"),
+        }
+    )
+    splits = {"train": train, "validation": validation}
+    datasets.DatasetDict(
+        {name: datasets.Dataset.from_list(list(rows(count)), features=features) for name, count in splits.items()}
+    ).save_to_disk(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return make_data(tmp_path_factory.mktemp("data") / "made")
+
+
+def launch(*flags, processes: int = 1, ok: bool = True) -> str:
+    """Runs finetune.py under accelerate on the CPU; returns what it printed."""
+    # `--cpu --num_processes 2` would silently run one process; this is the way to get two without a GPU
+    shape = ["--num_processes", str(processes), *(["--multi_gpu"] if processes > 1 else [])]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", *shape, "--mixed_precision", "no", "--num_machines", "1",
+         "--dynamo_backend", "no", "train/finetune.py", *map(str, flags)],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    output = done.stdout + done.stderr
+    assert (done.returncode == 0) == ok, output[-4000:]
+    return output
+
+
+TINY = ["--backbone", "test_efficientnet", "--no_pretrained", "--input_size", "32", "--num_workers", "0",
+        "--head_epochs", "1", "--finetune_epochs", "2"]  # fmt: skip
+
+
+def test_two_processes_train_the_same_model_as_one(data, tmp_path):
+    # Nothing random may depend on the process: with frozen BatchNorm and no dropout only summation order is left.
+    still = [*TINY, "--train_dir", data, "--freeze_bn", "--dropout", "0"]
+    one = launch(*still, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", 16)
+    two = launch(*still, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", 8, processes=2)
+    assert "1 process(es)" in one and "2 process(es)" in two
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for key, value in first.items():
+        torch.testing.assert_close(value, second[key], rtol=1e-4, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_a_resumed_run_ends_bit_for_bit_where_a_straight_one_does(data, tmp_path):
+    # Dropout, BatchNorm, augmentation, averaged weights and optimizer all have to continue exactly.
+    run = [*TINY, "--train_dir", data, "--augment", "degrade", "--ema_decay", "0.9", "--per_device_train_batch_size", 16,
+           "--checkpointing_steps", 3]  # fmt: skip
+    launch(*run, "--output_dir", tmp_path / "straight")
+    launch(*run, "--output_dir", tmp_path / "cut", "--stop_after_steps", 6)  # in the middle of the second phase
+    output = launch(*run, "--output_dir", tmp_path / "cut", "--resume_from_checkpoint", "latest")
+    assert "resumed step_0000006" in output
+    straight, cut = (
+        load_file(next((tmp_path / name / "checkpoints").iterdir()) / "model.safetensors")
+        for name in ("straight", "cut")
+    )
+    assert all(torch.equal(value, cut[key]) for key, value in straight.items())
+    best = [load_file(tmp_path / name / "model.safetensors") for name in ("straight", "cut")]
+    assert all(torch.equal(value, best[1][key]) for key, value in best[0].items())
+
+
+def test_it_learns_and_logs(data, tmp_path):
+    # The one thing a practitioner looks at: validation AUC goes up, images/s and losses are in the log and tracker.
+    launch(*TINY, "--train_dir", data, "--output_dir", tmp_path, "--finetune_epochs", 12, "--finetune_lr", "3e-3",
+           "--augment", "flip", "--per_device_train_batch_size", 16, "--with_tracking")  # fmt: skip
+    rows = [json.loads(line) for line in (tmp_path / "train_log.jsonl").read_text().splitlines()]
+    assert max(row["auc"] for row in rows if "auc" in row) > 0.95
+    assert all(row["images_per_s"] > 0 for row in rows if "images_per_s" in row)
+    assert list(tmp_path.rglob("events.out.tfevents*"))
+    assert {"config.json", "model.safetensors", "preprocessor_config.json"} <= {p.name for p in tmp_path.iterdir()}
+
+
+def test_flags_win_over_the_config_file(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("data: [{path: somewhere}]\nfinetune_lr: 0.5\nseed: 3\n")
+    args = parse(["--config", str(path), "--finetune_lr", "0.25"])
+    assert (args.finetune_lr, args.seed, args.data) == (0.25, 3, [{"path": "somewhere"}])
+
+
+@pytest.mark.parametrize("text", ["data: [{path: a}]\nlearning_rat: 1\n", "seed: 1\n"])
+def test_a_config_that_cannot_run_is_refused_in_one_sentence(text, tmp_path, capsys):
+    # A misspelt key that is silently ignored costs a night of training.
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(SystemExit) as stop:
+        parse(["--config", str(path)])
+    assert stop.value.code == 2
+    assert "unknown keys learning_rat" in (err := capsys.readouterr().err) or "say what to train on" in err
+
+
+def test_missing_weights_are_told_plainly(data, tmp_path):
+    output = launch(*TINY, "--train_dir", data, "--output_dir", tmp_path, "--backbone_weights", "nowhere.st", ok=False)
+    assert "no file nowhere.st for --backbone_weights" in output
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_builds_its_network(path):
+    # ResNet-50 and MobileNetV2 as well as EfficientNet-B0: pixels in, one logit and one map out.
+    model = build_model(parse(["--config", str(path), "--no_pretrained"])).eval()
+    out = model(torch.zeros(2, 3, 64, 64))
+    assert out.logit.shape == (2,) and out.cam.shape == (2, 2, 2) and out.logits.shape == (2, 2)
+
+
+def test_freezing_leaves_exactly_the_asked_layers_to_learn():
+    model = build_model(parse(["--train_dir", "x", "--no_pretrained"]))
+    trainable_layers(model, 0)
+    assert not any(p.requires_grad for p in model.backbone.parameters()) and model.fc1.weight.requires_grad
+    trainable_layers(model, 30)
+    learning = [name for name, p in model.backbone.named_parameters() if p.requires_grad]
+    assert any(name.startswith("bn2") for name in learning) and not any(
+        name.startswith("blocks.0") for name in learning
+    )
+    assert trainable_layers(model, "all") == []
+
+
+def test_a_draw_depends_on_seed_epoch_and_place_alone(data):
+    # This is what makes resume and several processes exact.
+    train = datasets.load_from_disk(str(data))["train"].cast_column("image", datasets.Image(decode=False))
+    config = build_model(parse(["--train_dir", "x", *TINY])).config
+    first, second = (TrainDraws([(Source("x", augment="degrade"), train)], config, 40, seed=5) for _ in range(2))
+    assert torch.equal(first[17][0], second[17][0])
+    second.set_epoch(1)
+    assert not torch.equal(first[17][0], second[17][0])
+
+
+def test_balanced_draws_give_classes_and_small_sources_their_share():
+    rows = {"label": [0] * 90 + [1] * 10, "source": ["big"] * 80 + ["small"] * 10 + ["fakes"] * 10}
+    weights = draw_weights(datasets.Dataset.from_dict(rows), ["source"], max_weight=4.0)
+    assert weights[:90].sum() == pytest.approx(0.5) and weights[80:90].mean() > 2 * weights[:80].mean()
+
+
+def test_an_unreadable_image_is_skipped_by_name_and_many_stop_the_run(data, caplog):
+    train = datasets.load_from_disk(str(data))["train"].cast_column("image", datasets.Image(decode=False))
+    rows = train.to_list()
+    rows[3]["image"] = {"bytes": b"not an image", "path": "broken.png"}
+    config = build_model(parse(["--train_dir", "x", *TINY])).config
+    broken = datasets.Dataset.from_list(rows, features=train.features)
+    draws = TrainDraws([(Source("x"), broken)], config, 64, seed=5)
+    at = [index for index in range(64) if draws.plan[index][1] == 3]
+    assert draws[at[0]][0].shape == (3, 32, 32) and "broken.png" in caplog.text
+    with pytest.raises(RuntimeError, match="over 1 % of the images"):
+        [draws[at[0]] for _ in range(3)]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_augmentation_gives_an_rgb_image(preset):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    for seed in range(30):
+        made = augment(image, np.random.default_rng(seed), PRESETS[preset])
+        assert made.mode == "RGB" and min(made.size) >= 16

@@ -1,0 +1,99 @@
+"""Augmentation and degradation for training. Real and fake images go through the same code with the same odds.
+
+Everything takes a numpy Generator and nothing else that is random: with a generator seeded by (seed, epoch, position)
+a sample does not depend on the worker or process that draws it, which makes resume and multi-process runs exact.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter
+
+KERNELS = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS, Image.Resampling.BOX)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Odds (0..1) and ranges of each step, in the order in which they are applied.
+
+    Args:
+        untouched: Share of images that are only flipped; the others go through every step at its own odds.
+        rescale: Odds of resizing by a factor from `scale_range` (log-uniform) with a random kernel.
+        blur: Odds of a Gaussian blur of 0.2 to 1.5 pixels.
+        noise: Odds of Gaussian noise of 1 to 8 grey levels.
+        jpeg: Odds of one round of JPEG or WebP at `quality_range`; a second round follows half as often.
+        rotate: Odds of a rotation by up to 8 degrees.
+        color: Odds of brightness and contrast changes by up to 20 %.
+        flip: Odds of mirroring left to right.
+    """
+
+    untouched: float = 0.0
+    rescale: float = 0.0
+    scale_range: tuple[float, float] = (0.4, 1.3)
+    blur: float = 0.0
+    noise: float = 0.0
+    jpeg: float = 0.0
+    quality_range: tuple[int, int] = (30, 98)
+    rotate: float = 0.0
+    color: float = 0.0
+    flip: float = 0.5
+
+
+PRESETS = {
+    "none": Augment(flip=0.0),
+    "flip": Augment(),
+    "light": Augment(untouched=0.5, jpeg=0.2, quality_range=(60, 98), rotate=0.1, color=0.3),
+    "degrade": Augment(untouched=0.2, rescale=0.5, blur=0.1, noise=0.1, jpeg=0.6, rotate=0.05, color=0.2),
+}
+
+
+def encode(image: Image.Image, format: str, quality: int, **options) -> Image.Image:
+    """The image after one round of lossy compression, decoded again."""
+    buffer = io.BytesIO()
+    image.save(buffer, format, quality=quality, **options)
+    buffer.seek(0)
+    return Image.open(buffer).convert("RGB")
+
+
+def recompress(image: Image.Image, rng: np.random.Generator, quality_range: tuple[int, int]) -> Image.Image:
+    """One round of JPEG (three in four, 4:2:0 or 4:4:4) or WebP at a random quality."""
+    quality = int(rng.integers(quality_range[0], quality_range[1] + 1))
+    if rng.random() < 0.75:
+        return encode(image, "JPEG", quality, subsampling=int(rng.choice((2, 2, 0))))
+    return encode(image, "WEBP", quality, method=2)
+
+
+def augment(image: Image.Image, rng: np.random.Generator, how: Augment) -> Image.Image:
+    """A random variant of an RGB image; its size changes only by `rescale`."""
+    if rng.random() < how.flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if rng.random() < how.untouched:
+        return image
+    if rng.random() < how.rotate:
+        image = image.rotate(rng.uniform(-8, 8), Image.Resampling.BICUBIC, fillcolor=(128, 128, 128))
+    if rng.random() < how.rescale:
+        factor = float(np.exp(rng.uniform(*np.log(how.scale_range))))
+        size = tuple(max(16, round(side * factor)) for side in image.size)
+        image = image.resize(size, KERNELS[rng.integers(len(KERNELS))])
+    if rng.random() < how.color:
+        image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.8, 1.2))
+        image = ImageEnhance.Contrast(image).enhance(rng.uniform(0.8, 1.2))
+    if rng.random() < how.blur:
+        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.5)))
+    if rng.random() < how.noise:
+        pixels = np.asarray(image, np.float32) + rng.normal(0, rng.uniform(1, 8), (*image.size[::-1], 3))
+        image = Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
+    if rng.random() < how.jpeg:
+        image = recompress(image, rng, how.quality_range)
+        if rng.random() < 0.5:
+            image = recompress(image, rng, how.quality_range)
+    return image
+
+
+def random_crop(image: Image.Image, size: int, rng: np.random.Generator) -> Image.Image:
+    """A square crop of `size` pixels anywhere in an image at least as large."""
+    left, top = (int(rng.integers(side - size + 1)) for side in image.size)
+    return image.crop((left, top, left + size, top + size))
