@@ -1,0 +1,233 @@
+"""Turn any labelled image collection into leak-free train, validation and test splits.
+
+    python train/prepare.py --data SOURCE --output_dir OUT
+
+SOURCE is a Hub data set id, a folder with class folders, or parquet; see train/download.md. Image bytes are never
+re-encoded: how a file was compressed is part of what a detector sees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from carve import assign_splits, sample_per_class
+from datasets import ClassLabel, Dataset, DatasetDict, Image, concatenate_datasets
+from dedup import find_duplicates, fingerprint
+from sources import KEPT_COLUMNS, PrepareError, read_sources
+
+LABELS = ["real", "fake"]
+
+
+def in_order(out: np.ndarray) -> list[str]:
+    """Name the output splits: train, validation, test, then the others by alphabet."""
+    order = ["train", "validation", "test"]
+    return sorted(set(out) - {""}, key=lambda s: (order.index(s) if s in order else len(order), s))
+
+
+def build(splits: dict[str, Dataset], table: dict, out: np.ndarray, source: str | None) -> DatasetDict:
+    """Collect the images of every output split, in input order, with the features of the contract."""
+    ready = {}
+    for origin, ds in splits.items():
+        if source:
+            ds = ds.remove_columns("source") if "source" in ds.column_names else ds
+            ds = ds.add_column("source", [source] * len(ds))
+        ds = ds.select_columns(["image", "label", *[c for c in KEPT_COLUMNS if c in ds.column_names]])
+        ready[origin] = ds.cast_column("label", ClassLabel(names=LABELS)).cast_column("image", Image())
+    result = {}
+    for name in in_order(out):
+        rows = {origin: table["row"][(out == name) & (table["split"] == origin)] for origin in ready}
+        parts = [ready[origin].select(r) for origin, r in rows.items() if len(r)]
+        result[name] = concatenate_datasets(parts) if len(parts) > 1 else parts[0]
+    return DatasetDict(result)
+
+
+def summarise(table: dict, reason: np.ndarray, out: np.ndarray, groups: np.ndarray) -> dict:
+    """Count what was read, kept and dropped per input split and label, and what every output split holds."""
+    read, result = {}, {}
+    for split in dict.fromkeys(table["split"]):
+        read[split] = {}
+        for label in (0, 1, -1):
+            here = (table["split"] == split) & (table["label"] == label)
+            if here.any():
+                why = Counter(r for r in reason[here] if r)
+                moved = why.pop("leaked", 0)
+                read[split][LABELS[label] if label >= 0 else "no label"] = {
+                    "read": int(here.sum()), "kept": int((reason[here] == "").sum()), "moved_to_leaked": moved,
+                    "dropped": dict(why)}  # fmt: skip
+    for split in in_order(out):
+        result[split] = {LABELS[k]: int(((out == split) & (table["label"] == k)).sum()) for k in (0, 1)}
+    train_groups = set(groups[out == "train"])
+    shared = {s: len(train_groups & set(groups[out == s])) for s in result if s != "train"}
+    bad = np.flatnonzero(reason == "does not open")
+    return {"input": read, "output": result, "groups_shared_with_train": shared,
+            "unreadable": len(bad)}  # fmt: skip
+
+
+def print_report(report: dict) -> None:
+    """Print the counts as two small tables."""
+    print(f"\n{'read from':<18}{'label':<10}{'read':>8}{'kept':>8}{'moved':>7}{'dropped':>9}  why")
+    for split, labels in report["input"].items():
+        for label, c in labels.items():
+            why = ", ".join(f"{r} {k}" for r, k in c["dropped"].items())
+            if c["moved_to_leaked"]:
+                why = ", ".join(filter(None, [why, f"moved: identical to a training image {c['moved_to_leaked']}"]))
+            dropped = sum(c["dropped"].values())
+            print(f"{split:<18}{label:<10}{c['read']:>8}{c['kept']:>8}{c['moved_to_leaked']:>7}{dropped:>9}  {why}")
+    print(f"\n{'written to':<18}{'real':>8}{'fake':>8}")
+    for split, c in report["output"].items():
+        print(f"{split:<18}{c['real']:>8}{c['fake']:>8}")
+    for name in report["unreadable_names"]:
+        print(f"does not open: {name}")
+    for split, k in report["groups_shared_with_train"].items():
+        if k and not split.endswith("_leaked"):
+            print(f"note: {k} groups of {split} are in train too.")
+    if report["duplicates"].get("exact_duplicates_left_inside_held_out_splits"):
+        k = report["duplicates"]["exact_duplicates_left_inside_held_out_splits"]
+        print(f"note: {k} images repeat inside or between the held-out splits and were left as they are.")
+
+
+def unreadable_names(splits: dict[str, Dataset], table: dict, reason: np.ndarray, most: int = 20) -> list[str]:
+    """Name the first files that do not open, with the reason."""
+    names = []
+    for k in np.flatnonzero(reason == "does not open")[:most]:
+        row = splits[table["split"][k]][int(table["row"][k])]
+        path = row["image"]["path"] or row.get("file")
+        where = "/".join(Path(path).parts[-3:]) if path else f"row {table['row'][k]}"
+        names.append(f"{table['split'][k]}: {where} ({table['error'][k]})")
+    return names
+
+
+def save(result: DatasetDict, report: dict, output_dir: Path) -> None:
+    """Write the data set beside its place and move it there whole, so that a stopped run leaves nothing half done."""
+    partial = output_dir.with_name(output_dir.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    result.save_to_disk(partial)
+    (partial / "prepare.json").write_text(json.dumps(report, indent=2) + "\n")
+    if output_dir.exists():
+        shutil.rmtree(output_dir)
+    partial.rename(output_dir)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one sentence, without the usage text."""
+
+    def error(self, message: str) -> None:
+        """Raise PrepareError instead of leaving the program."""
+        raise PrepareError(f"{message} (see --help).")
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    p = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = p.add_argument
+    add("--data", nargs="+", required=True, metavar="SOURCE", help="Hub id, folder, parquet, or SPLIT=PATH items")
+    add("--output_dir", required=True, type=Path)
+    add("--config_name", help="configuration of a Hub data set")
+    add("--image_column", default="image")
+    add("--label_column", default="label")
+    add("--group_column", help="images with the same value stay in one split (default: group, where there is one)")
+    add("--label_map", nargs="+", default=[], metavar="NAME=real|fake", help="what the labels mean")
+    add("--fake_label", help="the label that means fake; every other one is real")
+    add("--source", help="write this name into the column source")
+    add("--val_fraction", type=float, help="default 0.15 of an unsplit set, 0.05 of an official train split")
+    add("--test_fraction", type=float, help="default 0.15 of an unsplit set")
+    add("--max_per_class", type=int, help="at most this many images of each class from each split")
+    add("--near_duplicates", choices=["drop", "group", "ignore"], default="drop",
+        help="drop: leave out training images that look like held-out ones; group: keep them")  # fmt: skip
+    add("--phash_distance", type=int, default=10, help="differing bits of 64 (candidates are confirmed on pixels)")
+    add("--max_bad_fraction", type=float, default=0.01, help="stop when more images than this do not open")
+    add("--num_workers", type=int, default=1)
+    add("--seed", type=int, default=0)
+    add("--push_to_hub", metavar="REPO")
+    add("--private", action="store_true")
+    return p.parse_args(argv)
+
+
+def read_label_map(args) -> dict[str, int]:
+    """Turn --label_map and --fake_label into lower-case name to 0 or 1; "*" stands for every other name."""
+    mapping = {"*": 0, args.fake_label.lower(): 1} if args.fake_label is not None else {}
+    for item in args.label_map:
+        name, _, meaning = item.rpartition("=")
+        if not name or meaning.lower() not in LABELS:
+            raise PrepareError(f"--label_map takes NAME=real or NAME=fake, not {item}.")
+        mapping[name.lower()] = LABELS.index(meaning.lower())
+    return mapping
+
+
+def check_args(args) -> None:
+    """Refuse values that cannot be meant."""
+    for name in ("val_fraction", "test_fraction", "max_bad_fraction"):
+        value = getattr(args, name)
+        if value is not None and not 0 <= value < 1:
+            raise PrepareError(f"--{name} must be at least 0 and below 1, not {value:g}.")
+    if (args.val_fraction or 0) + (args.test_fraction or 0) >= 1:
+        raise PrepareError("--val_fraction and --test_fraction leave nothing for training.")
+    if args.max_per_class is not None and args.max_per_class < 1:
+        raise PrepareError("--max_per_class must be at least 1.")
+    if not 0 <= args.phash_distance <= 20:
+        raise PrepareError("--phash_distance must be 0 to 20.")
+    out = args.output_dir
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "prepare.json").exists())):
+        raise PrepareError(f"{out} exists and was not written by this command: name another --output_dir.")
+
+
+def prepare(args, cache_dir: str) -> dict:
+    """Read, check, split and save; return the report."""
+    splits = read_sources(args.data, args.image_column, args.label_column, args.group_column, read_label_map(args),
+                          args.config_name, cache_dir)  # fmt: skip
+    if args.max_per_class:
+        splits = sample_per_class(splits, args.max_per_class, args.seed)
+    table = fingerprint(splits, args.num_workers)
+    reason, groups, counts = find_duplicates(table, args.near_duplicates, args.phash_distance)
+    bad = unreadable_names(splits, table, reason)
+    total = int((reason == "does not open").sum())
+    if total > args.max_bad_fraction * len(reason):
+        raise PrepareError(
+            f"{total} of {len(reason)} images do not open, more than --max_bad_fraction {args.max_bad_fraction:g}:\n  "
+            + "\n  ".join(bad)
+        )
+    out = assign_splits(table, reason, groups, args)
+    report = {**summarise(table, reason, out, groups), "unreadable_names": bad, "duplicates": counts,
+              "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}}  # fmt: skip
+    result = build(splits, table, out, args.source)
+    save(result, report, args.output_dir)
+    return report
+
+
+def run(args) -> dict:
+    """Do the whole job and return the report."""
+    check_args(args)
+    args.output_dir.parent.mkdir(parents=True, exist_ok=True)
+    # Parquet is unpacked to be read: on the output's disk, which has room for a copy, and only for as long as needed.
+    with tempfile.TemporaryDirectory(dir=args.output_dir.parent, prefix=".prepare-", ignore_cleanup_errors=True) as tmp:
+        report = prepare(args, tmp)
+    print_report(report)
+    if args.push_to_hub:
+        try:
+            DatasetDict.load_from_disk(args.output_dir).push_to_hub(args.push_to_hub, private=args.private)
+        except Exception as e:
+            raise PrepareError(
+                f"Saved, but not pushed to {args.push_to_hub}: {(str(e).splitlines() or [type(e).__name__])[0]}"
+            ) from e
+    return report
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 = done, 2 = the input or the arguments cannot be used."""
+    try:
+        run(parse_args(argv))
+    except PrepareError as e:
+        print(f"prepare: {e}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
