@@ -21,7 +21,8 @@ from .processing import FakeDetImageProcessor
 
 BUNDLED = Path(__file__).resolve().parent / "pretrained"
 WEIGHTS = "model.safetensors"
-FILES = ("config.json", WEIGHTS, "README.md")
+NEEDED = ("config.json", WEIGHTS)
+FILES = (*NEEDED, "README.md", "report.json")
 TIMEOUT_S = 5.0
 
 
@@ -154,6 +155,9 @@ def load_checkpoint(model: str | Path | None = None, revision: str | None = None
 def fetch(repo_id: str, revision: str | None) -> tuple[Path, str]:
     """Brings a checkpoint's files from the Hub, or from the local cache when the Hub does not answer in seconds.
 
+    The Hub is asked once which commit is meant (no retries: an app that starts must not hang), then exactly that
+    commit is fetched.
+
     Returns:
         The snapshot folder and a sentence on where it came from.
 
@@ -161,27 +165,20 @@ def fetch(repo_id: str, revision: str | None) -> tuple[Path, str]:
         ModelError: Unknown id, no access, no such revision or file, or unreachable and not cached.
     """
     import httpx
-    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub import HfApi, constants
     from huggingface_hub import errors as hub
 
-    constants.HF_HUB_DOWNLOAD_TIMEOUT = constants.HF_HUB_ETAG_TIMEOUT = int(TIMEOUT_S)
-
-    def get(local: bool) -> Path:
-        for name in FILES:
-            try:
-                path = hf_hub_download(repo_id, name, revision=revision, etag_timeout=TIMEOUT_S, local_files_only=local)
-            except hub.LocalEntryNotFoundError:
-                if name != "README.md":
-                    raise
-            except hub.RemoteEntryNotFoundError:
-                if name != "README.md":  # a card is welcome, the model is needed
-                    raise ModelError(f"{repo_id} on the Hub has no {name}: it is not a fakedet checkpoint.") from None
-            else:
-                folder = Path(path).parent
-        return folder
-
     try:
-        return get(local=False), f"{repo_id} answers, fetched from the Hub."
+        if constants.HF_HUB_OFFLINE:
+            raise hub.OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
+        commit = HfApi().model_info(repo_id, revision=revision, timeout=TIMEOUT_S).sha
+        folder = download(repo_id, commit, local=False)
+        # the cache's own note of which commit a branch or tag means, for the day when the Hub does not answer
+        ref = folder.parents[1] / "refs" / (revision or "main")
+        if commit != revision:
+            ref.parent.mkdir(parents=True, exist_ok=True)
+            ref.write_text(commit)
+        return folder, f"{repo_id} answers, fetched from the Hub."
     except hub.HFValidationError:
         raise ModelError(f"'{repo_id}' is neither a folder here nor a Hub id (owner/name).") from None
     except hub.GatedRepoError:
@@ -190,9 +187,34 @@ def fetch(repo_id: str, revision: str | None) -> tuple[Path, str]:
         raise ModelError(f"{repo_id} on the Hub has no revision '{revision}'.") from None
     except hub.RepositoryNotFoundError:
         raise ModelError(f"{repo_id} does not exist on the Hub, or is private: check the id or log in.") from None
-    except (hub.LocalEntryNotFoundError, hub.HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except hub.RemoteEntryNotFoundError:
+        raise ModelError(f"{repo_id} on the Hub has no config.json or {WEIGHTS}: it is not a fakedet model.") from None
+    except (hub.HfHubHTTPError, hub.OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in (401, 403):
+            raise ModelError(f"The Hub refuses access to {repo_id} ({status}): log in or set HF_TOKEN.") from None
         reason = f"the Hub cannot be reached ({type(error).__name__})"
+    try:
+        return download(repo_id, revision, local=True), f"{repo_id} answers from the local cache: {reason}."
+    except hub.LocalEntryNotFoundError:
+        raise ModelError(f"{repo_id} is not in the local cache and {reason}.") from None
+
+
+def download(repo_id: str, revision: str | None, local: bool) -> Path:
+    """The snapshot folder with a checkpoint's files, from the network or (`local`) the cache alone.
+
+    Raises:
+        huggingface_hub.errors: As `hf_hub_download` does, for a file that is needed; the card may be missing.
+    """
+    from huggingface_hub import errors as hub
+    from huggingface_hub import hf_hub_download
+
+    folder = None
+    for name in FILES:
         try:
-            return get(local=True), f"{repo_id} answers from the local cache: {reason}."
-        except hub.LocalEntryNotFoundError:
-            raise ModelError(f"{repo_id} is not in the local cache and {reason}.") from None
+            path = hf_hub_download(repo_id, name, revision=revision, etag_timeout=TIMEOUT_S, local_files_only=local)
+            folder = Path(path).parent
+        except (hub.LocalEntryNotFoundError, hub.RemoteEntryNotFoundError):
+            if name in NEEDED:
+                raise
+    return folder

@@ -66,6 +66,11 @@ def launch(*flags, processes: int = 1, ok: bool = True) -> str:
     return output
 
 
+def last_weights(output: Path) -> dict[str, torch.Tensor]:
+    """The weights at the very end of a run, from its last checkpoint."""
+    return load_file(next((output / "checkpoints").iterdir()) / "model.safetensors")
+
+
 TINY = ["--backbone", "test_efficientnet", "--no_pretrained", "--input_size", "32", "--num_workers", "0",
         "--head_epochs", "1", "--finetune_epochs", "2"]  # fmt: skip
 
@@ -76,23 +81,20 @@ def test_two_processes_train_the_same_model_as_one(data, tmp_path):
     one = launch(*still, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", 16)
     two = launch(*still, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", 8, processes=2)
     assert "1 process(es)" in one and "2 process(es)" in two
-    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    first, second = (last_weights(tmp_path / name) for name in ("one", "two"))
     for key, value in first.items():
         torch.testing.assert_close(value, second[key], rtol=1e-4, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
 
 
 def test_a_resumed_run_ends_bit_for_bit_where_a_straight_one_does(data, tmp_path):
     # Dropout, BatchNorm, augmentation, averaged weights and optimizer all have to continue exactly.
-    run = [*TINY, "--train_dir", data, "--augment", "degrade", "--ema_decay", "0.9", "--per_device_train_batch_size", 16,
-           "--checkpointing_steps", 3]  # fmt: skip
+    run = [*TINY, "--train_dir", data, "--augment", "degrade", "--ema_decay", "0.9", "--checkpointing_steps", 3,
+           "--per_device_train_batch_size", 16]  # fmt: skip
     launch(*run, "--output_dir", tmp_path / "straight")
     launch(*run, "--output_dir", tmp_path / "cut", "--stop_after_steps", 6)  # in the middle of the second phase
     output = launch(*run, "--output_dir", tmp_path / "cut", "--resume_from_checkpoint", "latest")
     assert "resumed step_0000006" in output
-    straight, cut = (
-        load_file(next((tmp_path / name / "checkpoints").iterdir()) / "model.safetensors")
-        for name in ("straight", "cut")
-    )
+    straight, cut = last_weights(tmp_path / "straight"), last_weights(tmp_path / "cut")
     assert all(torch.equal(value, cut[key]) for key, value in straight.items())
     best = [load_file(tmp_path / name / "model.safetensors") for name in ("straight", "cut")]
     assert all(torch.equal(value, best[1][key]) for key, value in best[0].items())

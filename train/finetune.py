@@ -42,11 +42,13 @@ def lr_factor(args, step: int, total: int) -> float:
 
 
 def cache_features(accelerator, model, loader) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pooled features and labels of this process's share of one epoch, run through the frozen backbone once."""
+    """Pooled features (N, C) and labels (N,) of one epoch, run through the frozen backbone once, on every process."""
     pooled, labels = [], []
     for pixels, y in tqdm(loader, desc="features", disable=not accelerator.is_main_process, leave=False):
         with torch.no_grad(), accelerator.autocast():
-            pooled.append(model.pooled(pixels.contiguous(memory_format=torch.channels_last))[1].float())
+            features = model.pooled(pixels.contiguous(memory_format=torch.channels_last))[1].float()
+        features, y = accelerator.gather_for_metrics((features, y))
+        pooled.append(features)
         labels.append(y)
     return torch.cat(pooled), torch.cat(labels)
 
@@ -131,7 +133,7 @@ def training_function(args) -> Path:
                         module.eval()
             if cached and cache is None:
                 cache = cache_features(accelerator, model, loader)
-            batches = shuffled(*cache, args, progress.epoch) if cached else loader
+            batches = shuffled(accelerator, *cache, args, progress.epoch) if cached else loader
             title = f"{phase} {draws.size}px"
             stop = run_epoch(accelerator, args, net, model, optimizer, batches, progress, total, lr, title)
             accelerator._dataloaders.remove(loader)
@@ -158,11 +160,13 @@ def training_function(args) -> Path:
     return output
 
 
-def shuffled(features, labels, args, epoch: int):
-    """Batches of cached features in an order that depends on seed and epoch alone."""
+def shuffled(accelerator, features, labels, args, epoch: int):
+    """This process's part of each batch of cached features, in an order that depends on seed and epoch alone."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(args.seed * 1000 + epoch))
-    for rows in order.split(args.per_device_train_batch_size):
-        yield features[rows], labels[rows]
+    for rows in order.split(args.per_device_train_batch_size * accelerator.num_processes):
+        if len(rows) >= accelerator.num_processes:  # every process has to take part in every step
+            mine = rows.tensor_split(accelerator.num_processes)[accelerator.process_index]
+            yield features[mine], labels[mine]
 
 
 def run_epoch(accelerator, args, net, model, optimizer, batches, progress, total, lr, title) -> bool:
