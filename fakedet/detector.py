@@ -111,14 +111,16 @@ class Detector:
             for job in jobs:
                 yield job if isinstance(job, Failure) else next(verdicts)
 
-    def calibrate(self, logit: float) -> float:
-        """P(fake), 0..1, for a raw aggregated logit."""
-        z = logit / self.config.calibration_temperature + self.config.calibration_bias
+    def calibrate(self, logit: float, tiny: bool = False) -> float:
+        """P(fake), 0..1, for a raw aggregated logit of an image whose short side is (or not) below `tiny_side`."""
+        config = self.config
+        temperature = config.tiny_temperature if tiny else config.calibration_temperature
+        z = logit / temperature + (config.tiny_bias if tiny else config.calibration_bias)
         return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
 
-    def decide(self, p_fake: float) -> str:
+    def decide(self, p_fake: float, tiny: bool = False) -> str:
         """ "real", "fake" or "unsure" for a calibrated probability."""
-        low, high = self.config.unsure_band
+        low, high = self.config.tiny_unsure_band if tiny else self.config.unsure_band
         if low < p_fake < high:
             return "unsure"
         return "fake" if p_fake >= self.config.threshold else "real"
@@ -153,18 +155,19 @@ class Detector:
         logit = float(logits.max() if self.config.aggregate == "max" else logits.mean())
         if not math.isfinite(logit):
             raise RuntimeError("the network gave a value that is not finite: the checkpoint is broken")
-        p_fake = self.calibrate(logit)
         image, views = job.loaded.image, job.views
+        tiny = min(image.size) < self.config.tiny_side
+        p_fake = self.calibrate(logit, tiny)
         notes = list(job.loaded.notes)
         if min(image.size) < TINY_SIDE:
             notes.append(f"The image is tiny ({image.width} x {image.height} pixels): there is little to judge by.")
         ms = job.ms | {"network": network_ms}
         return Verdict(
-            verdict=self.decide(p_fake),
+            verdict=self.decide(p_fake, tiny),
             p_fake=p_fake,
             logit=logit,
             threshold=self.config.threshold,
-            unsure_band=tuple(self.config.unsure_band),
+            unsure_band=tuple(self.config.tiny_unsure_band if tiny else self.config.unsure_band),
             image=job.loaded.facts,
             views=len(views.boxes),
             model=self.model_facts,

@@ -33,6 +33,10 @@ class FakeDetConfig(PreTrainedConfig):
             temperature above 0. (The plain name `temperature` is one that transformers keeps for text generation.)
         threshold: P(fake) at and above which a forced binary answer is "fake", 0..1.
         unsure_band: [low, high] around the threshold; a P(fake) strictly inside is answered "unsure".
+        tiny_side: Images whose short side is below this many pixels have a calibration and a band of their own: icons
+            like CIFAKE's 32 pixels are another population than photographs, and one temperature cannot be honest
+            about both. 0 is off.
+        tiny_temperature, tiny_bias, tiny_unsure_band: As above, for those images.
 
     Raises:
         ValueError: A value is of the wrong type or out of range.
@@ -55,6 +59,10 @@ class FakeDetConfig(PreTrainedConfig):
         calibration_bias: float = 0.0,
         threshold: float = 0.5,
         unsure_band: tuple[float, float] = (0.5, 0.5),
+        tiny_side: int = 0,
+        tiny_temperature: float = 1.0,
+        tiny_bias: float = 0.0,
+        tiny_unsure_band: tuple[float, float] = (0.5, 0.5),
         **kwargs,
     ):
         kwargs["id2label"] = dict(enumerate(LABELS))
@@ -74,6 +82,10 @@ class FakeDetConfig(PreTrainedConfig):
         self.calibration_bias = calibration_bias
         self.threshold = threshold
         self.unsure_band = list(unsure_band)
+        self.tiny_side = tiny_side
+        self.tiny_temperature = tiny_temperature
+        self.tiny_bias = tiny_bias
+        self.tiny_unsure_band = list(tiny_unsure_band)
         self.check()
 
     def check(self) -> None:
@@ -103,15 +115,16 @@ class FakeDetConfig(PreTrainedConfig):
         for key, low in (("image_mean", -10), ("image_std", 1e-6)):
             value = getattr(self, key)
             need(key, len(value) == 3 and all(number(v, low, 10) for v in value), "three numbers")
-        need("calibration_temperature", number(self.calibration_temperature, 1e-3, 1e3), "a number above 0")
-        need("calibration_bias", number(self.calibration_bias, -100, 100), "a number from -100 to 100")
+        for key in ("calibration_temperature", "tiny_temperature"):
+            need(key, number(getattr(self, key), 1e-3, 1e3), "a number above 0")
+        for key in ("calibration_bias", "tiny_bias"):
+            need(key, number(getattr(self, key), -100, 100), "a number from -100 to 100")
+        need("tiny_side", whole(self.tiny_side, 0, 1024), "a whole number from 0 to 1024")
         need("threshold", number(self.threshold, 0, 1), "a number from 0 to 1")
-        band = self.unsure_band
-        need(
-            "unsure_band",
-            len(band) == 2 and all(number(v, 0, 1) for v in band) and band[0] <= self.threshold <= band[1],
-            "[low, high] within 0..1 around the threshold",
-        )
+        for key in ("unsure_band", "tiny_unsure_band"):
+            band = getattr(self, key)
+            inside = len(band) == 2 and all(number(v, 0, 1) for v in band) and band[0] <= self.threshold <= band[1]
+            need(key, inside, "[low, high] within 0..1 around the threshold")
 
 
 @dataclass
@@ -184,6 +197,7 @@ class FakeDetForImageClassification(PreTrainedModel):
         self,
         pixel_values: torch.Tensor,
         view_count: torch.Tensor | None = None,
+        tiny: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         **unused,
     ) -> FakeDetOutput:
@@ -192,6 +206,7 @@ class FakeDetForImageClassification(PreTrainedModel):
         Args:
             pixel_values: (B, 3, S, S), one view an image, or (B, V, 3, S, S), normalised floats.
             view_count: (B,) or (B, 1), how many of the V views count; the rest is padding. All when missing.
+            tiny: (B,) or (B, 1), 1 where the image's short side is below `tiny_side`; none when missing.
             labels: (B,), 0 = real, 1 = fake.
 
         Returns:
@@ -218,5 +233,9 @@ class FakeDetForImageClassification(PreTrainedModel):
         loss = None
         if labels is not None:
             loss = nn.functional.binary_cross_entropy_with_logits(logit.float(), labels.float())
-        half = (logit / self.config.calibration_temperature + self.config.calibration_bias) / 2
+        config = self.config
+        half = (logit / config.calibration_temperature + config.calibration_bias) / 2
+        if tiny is not None:
+            other = (logit / config.tiny_temperature + config.tiny_bias) / 2
+            half = torch.where(tiny.reshape(-1).to(half.device) > 0, other, half)
         return FakeDetOutput(loss=loss, logits=torch.stack((-half, half), dim=1), logit=logit, cam=cam)

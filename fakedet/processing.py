@@ -13,16 +13,16 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from .model import FakeDetConfig, FakeDetForImageClassification
 from .views import make_views
 
-KEYS = ("input_size", "max_views", "mirror_single", "image_mean", "image_std")
+KEYS = ("input_size", "max_views", "mirror_single", "image_mean", "image_std", "tiny_side")
 
 
 class FakeDetImageProcessor(BaseImageProcessor):
-    """Turns images into `pixel_values` (B, V, 3, S, S) and `view_count` (B, 1); missing views are zeros.
+    """Turns images into `pixel_values` (B, V, 3, S, S), `view_count` (B, 1) and `tiny` (B, 1); missing views are zeros.
 
     Its numbers are those of FakeDetConfig and are read from the same config.json: they are written down once.
     """
 
-    model_input_names = ("pixel_values", "view_count")
+    model_input_names = ("pixel_values", "view_count", "tiny")
 
     def __init__(self, **kwargs):
         defaults = FakeDetConfig()
@@ -47,14 +47,15 @@ class FakeDetImageProcessor(BaseImageProcessor):
             images = [images]
         config = SimpleNamespace(**{key: getattr(self, key) for key in KEYS})
         pixels = torch.zeros(len(images), max(self.max_views, 2), 3, self.input_size, self.input_size)
-        counts = torch.zeros(len(images), 1, dtype=torch.long)
+        counts, tiny = (torch.zeros(len(images), 1, dtype=torch.long) for _ in range(2))
         for row, image in enumerate(images):
             if not isinstance(image, Image.Image):
                 image = Image.fromarray(np.asarray(image))
             views = make_views(image.convert("RGB"), config)
             pixels[row, : len(views.boxes)] = views.pixels
             counts[row] = len(views.boxes)
-        return BatchFeature({"pixel_values": pixels, "view_count": counts}, tensor_type=return_tensors)
+            tiny[row] = min(image.size) < self.tiny_side
+        return BatchFeature({"pixel_values": pixels, "view_count": counts, "tiny": tiny}, tensor_type=return_tensors)
 
     preprocess = __call__
 

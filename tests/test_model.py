@@ -42,6 +42,13 @@ def test_the_softmax_of_the_two_logits_is_the_calibrated_probability():
     torch.testing.assert_close(out.logits.softmax(-1)[:, 1], expected)
 
 
+def test_tiny_images_have_a_calibration_of_their_own():
+    model = network(tiny_side=48, tiny_temperature=0.5, tiny_bias=0.2)
+    out = model(torch.randn(2, 3, 64, 64), tiny=torch.tensor([[1], [0]]))
+    expected = torch.sigmoid(torch.stack([out.logit[0] / 0.5 + 0.2, out.logit[1]]))
+    torch.testing.assert_close(out.logits.softmax(-1)[:, 1], expected)
+
+
 @pytest.mark.parametrize("aggregate", ["mean", "max"])
 def test_an_image_of_several_views_scores_as_its_views_do_and_padding_does_not_count(aggregate):
     model = network(aggregate=aggregate)

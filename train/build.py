@@ -21,9 +21,17 @@ def build_model(args) -> FakeDetForImageClassification:
         SystemExit: With one sentence, where weights are missing or do not fit.
     """
     if args.init_from:
-        from fakedet.hub import load_checkpoint
+        from fakedet.hub import ModelError, load_checkpoint
 
-        return load_checkpoint(args.init_from).model.to(memory_format=torch.channels_last)
+        try:
+            model = load_checkpoint(args.init_from).model
+        except ModelError as error:
+            raise SystemExit(f"--init_from: {error}") from None
+        # the old calibration does not fit the weights to come: run calibrate.py afterwards
+        fresh = FakeDetConfig()
+        for key in ("calibration_temperature", "calibration_bias", "unsure_band", "tiny_side"):
+            setattr(model.config, key, getattr(fresh, key))
+        return model.to(memory_format=torch.channels_last)
     norm = timm.get_pretrained_cfg(args.backbone, allow_unregistered=True)
     config = FakeDetConfig(
         backbone=args.backbone,

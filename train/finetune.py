@@ -94,7 +94,7 @@ def training_function(args) -> Path:
     for number, (phase, epochs, lr) in enumerate(phases):
         if started_at and started_at["phase"] > number:
             continue
-        sizes = args.sizes if phase == "finetune" and args.sizes else [(args.sizes or [args.input_size])[0]]
+        sizes = args.sizes if phase == "finetune" and args.sizes else [(args.sizes or [model.config.input_size])[0]]
         frozen_layers = trainable_layers(model, 0 if phase == "head" else args.unfreeze)
         chosen = [p for p in model.parameters() if p.requires_grad]
         make = torch.optim.AdamW if args.optimizer == "adamw" else torch.optim.Adam

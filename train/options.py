@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     a("--backbone", default="efficientnet_b0", help="timm name of a convolutional network")
     a("--backbone_weights", help="local safetensors in timm's names, in place of timm's pretrained weights")
     a("--no_pretrained", action="store_true", help="start from random weights (tests, ablations)")
-    a("--init_from", help="fakedet checkpoint to continue from: Hub id, folder or 'bundled'")
+    a("--init_from", help="fakedet checkpoint to continue from (Hub id, folder, 'bundled'), with its settings")
     a("--input_size", type=int, default=224, help="side of the square crops in pixels")
     a("--max_views", type=int, default=9)
     a("--hidden_size", type=int, default=256)
