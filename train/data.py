@@ -89,10 +89,13 @@ class TrainDraws(torch.utils.data.Dataset):
         self.bad: list[str] = []
         self.hows = [source.how() for source, _ in parts]
         self.weights = [draw_weights(data, source.balance, source.max_weight) for source, data in parts]
-        self.set_epoch(0)
+        self.plan_epoch(0)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Plans the draws. Inside a source they are stratified, so that rare rows come up as often as they should."""
+    def plan_epoch(self, epoch: int) -> None:
+        """Plans the draws of one epoch; inside a source they are stratified, so that rare rows come up as they should.
+
+        It is not named `set_epoch`: accelerate's loaders call a method of that name themselves, and always with 0.
+        """
         self.epoch = epoch
         rng = np.random.default_rng((self.seed, epoch))
         shares = np.array([source.share for source, _ in self.parts])

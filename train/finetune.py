@@ -119,7 +119,7 @@ def training_function(args) -> Path:
         while progress.epoch < epochs:
             draws.size = sizes[min(progress.epoch, len(sizes) - 1)]
             cached = phase == "head" and args.cache_features
-            draws.set_epoch(1000 * number + (0 if cached else progress.epoch))
+            draws.plan_epoch(1000 * number + (0 if cached else progress.epoch))
             generator = torch.Generator().manual_seed(args.seed + progress.step)
             loader = accelerator.prepare(
                 DataLoader(draws, args.per_device_train_batch_size, num_workers=args.num_workers, generator=generator)

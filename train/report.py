@@ -1,0 +1,163 @@
+"""report.md: what report.json says, for people, with the pictures in it."""
+
+from __future__ import annotations
+
+METRIC_ROWS = (
+    ("images (real, fake)", None),
+    ("AUC", "roc_auc"),
+    ("average precision", "average_precision"),
+    ("accuracy", "accuracy"),
+    ("balanced accuracy", "balanced_accuracy"),
+    ("precision", "precision"),
+    ("recall: share of fakes found", "recall"),
+    ("F1", "f1"),
+    ("fakes found at 5 % false alarms", "tpr_at_5fpr"),
+    ("calibration error of p_fake (ECE)", "ece"),
+    ("calibration error of the confidence", "ece_confidence"),
+    ("Brier score", "brier"),
+)
+ANSWER_ROWS = (
+    ("coverage: share answered real or fake", "coverage"),
+    ("right among the answered", "accuracy_decided"),
+    ("the same, mean of both classes", "balanced_accuracy_decided"),
+    ("false alarms: share of reals called fake", "false_alarms"),
+    ("missed: share of fakes called real", "missed"),
+)
+TIER_PICTURES = (
+    ("tiers.png", "Tiers"),
+    ("roc.png", "ROC"),
+    ("precision_recall.png", "Precision and recall"),
+)
+CLEAN_PICTURES = (
+    ("confusion_matrix.png", "Confusion matrix"),
+    ("score_histogram.png", "Scores by class"),
+    ("reliability.png", "Reliability diagram"),
+)
+
+
+def number(value, digits: int = 4) -> str:
+    """A figure for a table; a dash where it is not defined."""
+    if value is None:
+        return "–"  # noqa: RUF001
+    return f"{value:.{digits}f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def table(header: list[str], rows: list[list]) -> str:
+    """A Markdown table: first column left, the others right; cells of text are made safe."""
+    lines = [header, [":--"] + ["--:"] * (len(header) - 1)]
+    lines += [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in rows]
+    safe = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in safe)
+
+
+def markdown(report: dict, pictures: set[str]) -> str:
+    """Writes the report.
+
+    Args:
+        report: as saved in report.json.
+        pictures: names of the PNG files that were drawn.
+    """
+    tiers, model = report["tiers"], report["model"]
+    first = next(iter(tiers))
+    band = report["unsure_band"]
+    parts = [
+        f"# Evaluation of {model['id']} on {report['data']}, split {report['split']}",
+        f"Made on {report['date']} by\n\n```\n{report['command']}\n```",
+        _counts(report),
+        f"Model: {model['id']}, revision {model['revision'] or 'none'}, weights sha256 `{model['sha256']}`, "
+        f"run by {model['runtime']}. An image counts as fake from p_fake = {report['threshold']:g}; strictly between "
+        f"{band[0]:.4g} and {band[1]:.4g} the answer is unsure.",
+        "## Figures",
+        _by_tier(tiers, METRIC_ROWS, "metrics", "at the threshold"),
+        _by_tier(tiers, ANSWER_ROWS, "three_answers", "three answers"),
+        "\n".join(f"- **{name}**: {tier['words']}" for name, tier in tiers.items()),
+        *_shift(tiers),
+        *_images(pictures, TIER_PICTURES),
+        f"## In detail: tier {first}",
+        f"```\n{report['classification_report'].rstrip()}\n```",
+        *_images(pictures, CLEAN_PICTURES),
+    ]
+    for column in tiers[first]["by"]:
+        parts += [f"## By {column}", _groups(tiers, column)]
+    if any(tier["by"] for tier in tiers.values()):
+        parts.append("AUC and balanced accuracy: a group with both classes is measured inside itself, a group with one "
+                     "class against all images of the other class. Mean score is the mean p_fake.")  # fmt: skip
+    parts += _probes(report) + _latency(report) + _dropped(report)
+    if "mistakes.png" in pictures:
+        parts += ["## Worst mistakes", *_images(pictures, (("mistakes.png", "Worst mistakes"),))]
+    parts.append("Versions: " + ", ".join(f"{name} {version}" for name, version in report["versions"].items()) + ".")
+    return "\n\n".join(parts) + "\n"
+
+
+def _images(pictures: set[str], wanted) -> list[str]:
+    return [f"![{words}]({name})" for name, words in wanted if name in pictures]
+
+
+def _counts(report: dict) -> str:
+    counts = report["counts"]
+    text = f"{counts['images']:,} images: {counts['real']:,} real, {counts['fake']:,} fake; {counts['scored']:,} scored"
+    text += f", {counts['unreadable']:,} unreadable" if counts["unreadable"] else ", none unreadable"
+    text += f", {counts['unlabelled']:,} without a label left out" if counts["unlabelled"] else ""
+    return text + "."
+
+
+def _by_tier(tiers: dict, rows, part: str, title: str) -> str:
+    body = []
+    for words, key in rows:
+        values = [tier[part] for tier in tiers.values()]
+        cells = [f"{v['n_real']:,}, {v['n_fake']:,}" for v in values] if key is None else [v[key] for v in values]
+        body.append([words, *cells])
+    return table([title, *tiers], body)
+
+
+def _shift(tiers: dict) -> list[str]:
+    rows = [
+        [f"{name}, {label}", shift["mean_z"], shift["mean_abs_p"], shift["verdict_changed"]]
+        for name, tier in tiers.items()
+        for label, shift in tier.get("shift", {}).items()
+    ]
+    header = ["score shift against clean", "mean change of z", "mean distance of p_fake", "share of verdicts changed"]
+    return [table(header, rows)] if rows else []
+
+
+def _groups(tiers: dict, column: str) -> str:
+    others = [name for name in tiers if name != next(iter(tiers))]
+    found = {name: {row["name"]: row for row in tier["by"].get(column, [])} for name, tier in tiers.items()}
+    header = [column, "real", "fake", "measured against", "AUC", *[f"AUC {name}" for name in others],
+              "balanced accuracy", "mean score", "called fake", "unsure"]  # fmt: skip
+    body = []
+    for name, row in next(iter(found.values())).items():
+        more = [found[tier].get(name, {}).get("auc") for tier in others]
+        body.append([name, row["n_real"], row["n_fake"], row["against"] or "–", row["auc"], *more,  # noqa: RUF001
+                     row["balanced_accuracy"], row["mean_score"], row["called_fake"], row["unsure"]])  # fmt: skip
+    return table(header, body)
+
+
+def _probes(report: dict) -> list[str]:
+    if not report["probes"]:
+        return []
+    first = next(iter(report["tiers"].values()))
+    rows = [[row["words"], row["auc"], row["strength"]] for row in report["probes"]]
+    rows.append(["**the detector**", first["metrics"]["roc_auc"], None])
+    n = report["probes"][0]["n"]
+    text = f"How well single numbers that should tell nothing separate the classes ({n:,} images, files as they are). "
+    text += "A detector that does not beat these clearly may have learned them."
+    return ["## Shortcut probes", text, table(["number", "AUC for fake", "AUC in its better direction"], rows)]
+
+
+def _latency(report: dict) -> list[str]:
+    latency = report["latency_ms"]
+    if not latency["n"]:
+        return []
+    text = f"One by one, {latency['n']} images as they are: median {latency['median']:.1f} ms, 95 % under "
+    return ["## Latency", text + f"{latency['p95']:.1f} ms ({latency['where']})."]
+
+
+def _dropped(report: dict) -> list[str]:
+    if not report["dropped"]:
+        return []
+    keys = ("index", "file", "tier", "code", "message")
+    rows = [[str(row[key]) for key in keys] for row in report["dropped"][:50]]
+    more = f" The first {len(rows)} are listed, all are in report.json." if len(report["dropped"]) > len(rows) else ""
+    text = f"{len(report['dropped'])} images could not be scored and count nowhere.{more}"
+    return ["## Unreadable images", text, table(["index", "file", "tier", "code", "why"], rows)]
