@@ -46,12 +46,15 @@ def scale_up(image: Image.Image, size: int) -> Image.Image:
 def crop_corners(width: int, height: int, size: int, max_views: int) -> list[tuple[int, int]]:
     """Left and top of each crop, at most `max_views`, for an image whose sides are at least `size` pixels.
 
-    A side below 1.25 crops gets one centred position, a longer one three, evenly spread.
+    A side below 1.25 crops gets one centred position; a longer one is cut into three equal cells and gets a crop in the
+    middle of each (moved inwards where it would reach over the edge).
     """
 
     def positions(side: int) -> tuple[int, ...]:
         room = side - size
-        return (room // 2,) * 3 if side < 1.25 * size else (0, room // 2, room)
+        if side < 1.25 * size:
+            return (room // 2,) * 3
+        return tuple(min(max(round(side * (2 * cell + 1) / 6 - size / 2), 0), room) for cell in range(3))
 
     xs, ys = positions(width), positions(height)
     corners = list(dict.fromkeys((xs[column], ys[row]) for column, row in GRID_ORDER))
