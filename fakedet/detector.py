@@ -16,6 +16,7 @@ import torch
 from .heatmap import assemble
 from .hub import Checkpoint, load_checkpoint
 from .images import CorruptImage, ImageError, Limits, LoadedImage, open_image
+from .provenance import join, read_provenance
 from .runtime import make_runtime
 from .verdict import Failure, Verdict
 from .views import Views, make_views
@@ -23,6 +24,7 @@ from .views import Views, make_views
 __all__ = ["Detector", "Failure", "Verdict"]
 
 TINY_SIDE = 64
+PROVENANCE_MS = 500
 
 
 @dataclass
@@ -44,10 +46,15 @@ class Detector:
         checkpoint: From `hub.load_checkpoint`.
         runtime: "auto" or a name from `runtime.RUNTIMES`.
         limits: What an input may be at most.
+        provenance: Read what the file says of itself, and let a declaration decide by the table in
+            `provenance.rules`. Off, the verdict is the pixels' alone (as every reported figure is).
     """
 
-    def __init__(self, checkpoint: Checkpoint, runtime: str = "auto", limits: Limits | None = None):
+    def __init__(
+        self, checkpoint: Checkpoint, runtime: str = "auto", limits: Limits | None = None, provenance: bool = True
+    ):
         self.checkpoint = checkpoint
+        self.provenance = provenance
         self.config = checkpoint.model.config
         self.limits = limits or Limits()
         self.runtime = make_runtime(checkpoint.model, runtime)
@@ -65,6 +72,7 @@ class Detector:
         revision: str | None = None,
         runtime: str = "auto",
         limits: Limits | None = None,
+        provenance: bool = True,
     ) -> Detector:
         """Loads a checkpoint: a Hub id ("owner/name" or "owner/name@revision"), a folder, or the bundled one (None).
 
@@ -72,7 +80,7 @@ class Detector:
             hub.ModelError: The checkpoint cannot be had or used.
             ValueError: No such runtime.
         """
-        return cls(load_checkpoint(model, revision), runtime, limits)
+        return cls(load_checkpoint(model, revision), runtime, limits, provenance)
 
     def predict(self, image, heatmap: bool = False) -> Verdict:
         """Scores one image.
@@ -162,8 +170,17 @@ class Detector:
         if min(image.size) < TINY_SIDE:
             notes.append(f"The image is tiny ({image.width} x {image.height} pixels): there is little to judge by.")
         ms = job.ms | {"network": network_ms}
+        verdict, found, joined = self.decide(p_fake, tiny), None, None
+        if self.provenance and job.loaded.data is not None:
+            found = read_provenance(job.loaded.data, budget_ms=PROVENANCE_MS, image=image)
+            joined = join(verdict, p_fake, found)
+            ms["provenance"] = found.ms
         return Verdict(
-            verdict=self.decide(p_fake, tiny),
+            verdict=joined.verdict if joined else verdict,
+            pixel_verdict=verdict,
+            decided_by=joined.decided_by if joined else "pixels",
+            declared=joined.headline if joined and joined.decided_by != "pixels" else None,
+            provenance=found.to_dict() | {"sentences": list(joined.sentences)} if joined else None,
             p_fake=p_fake,
             logit=logit,
             threshold=self.config.threshold,

@@ -16,7 +16,7 @@ class Verdict:
     """What the detector says of one image. Fields are added in later versions, never renamed.
 
     Attributes:
-        verdict: "real", "fake" or "unsure".
+        verdict: "real", "fake" or "unsure": the pixels', unless the file declares where it came from.
         p_fake: Calibrated probability that the image is AI-generated, 0..1.
         logit: Raw z of the network, mean over views, before calibration.
         threshold: P(fake) at and above which a forced binary answer would be "fake".
@@ -24,11 +24,14 @@ class Verdict:
         image: Facts of the input: sha256, format, mode, width, height, bytes.
         views: How many crops were scored.
         model: id, revision, sha256, runtime.
-        ms: Milliseconds for decode, views, network and in total.
+        ms: Milliseconds for decode, views, network, provenance (where it was read) and in total.
         notes: Plain sentences that a reader should know.
         file: Name as given, where there is one.
         generator: {family: probability} or None.
-        provenance: What the file says of itself, or None.
+        provenance: What the file says of itself (see `fakedet.provenance`), with `sentences`; or None.
+        decided_by: "pixels", "declared_ai" or "declared_camera": who gave the verdict.
+        pixel_verdict: What the pixels alone say.
+        declared: The headline of a declaration that decided, or None. Not part of the JSON.
         signed_map: float32 (H, W), Grad-CAM over the image, positive for "fake", NaN where no view looked; or None.
         picture: The upright RGB image, kept only where a map was asked for. Neither is part of the JSON.
     """
@@ -46,12 +49,17 @@ class Verdict:
     file: str | None = None
     generator: dict | None = None
     provenance: dict | None = None
+    decided_by: str = "pixels"
+    pixel_verdict: str | None = None
+    declared: str | None = None
     signed_map: np.ndarray | None = field(default=None, repr=False, compare=False)
     picture: Image.Image | None = field(default=None, repr=False, compare=False)
 
     @property
     def headline(self) -> str:
-        """The verdict in words, with how sure: "Likely AI-generated, 93 %"."""
+        """The verdict in words, with how sure: "Likely AI-generated, 93 %", or what was declared."""
+        if self.declared:
+            return self.declared
         if self.verdict == "unsure":
             return f"{WORDS['unsure']}: {self.p_fake:.0%} AI-generated is too close to call".replace("%", " %")
         sure = self.p_fake if self.verdict == "fake" else 1 - self.p_fake
@@ -92,6 +100,8 @@ class Verdict:
             "unsure_band": list(self.unsure_band),
             "generator": self.generator,
             "provenance": self.provenance,
+            "decided_by": self.decided_by,
+            "pixel_verdict": self.pixel_verdict or self.verdict,
             "notes": list(self.notes),
             "image": dict(self.image),
             "views": self.views,

@@ -16,8 +16,8 @@ from fakedet.heatmap import assemble, overlay
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples" / "images").iterdir())
 GOLDEN = ROOT / "tests" / "golden.json"
-KEYS = {"schema", "file", "verdict", "p_fake", "logit", "threshold", "unsure_band", "generator", "provenance", "notes",
-        "image", "views", "model", "ms"}  # fmt: skip
+KEYS = {"schema", "file", "verdict", "p_fake", "logit", "threshold", "unsure_band", "generator", "provenance",
+        "decided_by", "pixel_verdict", "notes", "image", "views", "model", "ms"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,25 @@ def test_the_json_has_every_key_of_the_schema(detector):
     assert set(answer) == KEYS and answer["schema"] == "1"
     assert json.loads(json.dumps(answer)) == answer
     assert answer["image"].keys() == {"sha256", "format", "mode", "width", "height", "bytes"}
-    assert answer["model"]["id"] == "bundled" and answer["ms"].keys() == {"decode", "views", "network", "total"}
+    assert answer["model"]["id"] == "bundled" and answer["ms"].keys() == {
+        "decode",
+        "views",
+        "network",
+        "provenance",
+        "total",
+    }
+
+
+def test_a_declared_generator_decides_and_the_pixels_still_say_theirs(detector, tmp_path):
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("parameters", "a <b>castle</b>\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 64x64")
+    Image.open(EXAMPLES[-1]).convert("RGB").save(tmp_path / "a.png", pnginfo=info)
+    verdict = detector.predict(tmp_path / "a.png")
+    assert (verdict.verdict, verdict.decided_by, verdict.headline) == ("fake", "declared_ai", "AI-generated (declared)")
+    plain = Detector(detector.checkpoint, provenance=False).predict(tmp_path / "a.png")
+    assert plain.provenance is None and plain.p_fake == verdict.p_fake and plain.verdict == verdict.pixel_verdict
 
 
 def test_many_images_keep_their_order_and_one_bad_file_is_one_row(detector, folder):

@@ -153,7 +153,7 @@ def read_parts(args: argparse.Namespace) -> tuple[list[str], list[Part]]:
     from train.evalset import TIERS, load_evalset
     from train.evaluation import score_tier
 
-    detector, names, parts = Detector.from_pretrained(args.model), [], []
+    detector, names, parts = Detector.from_pretrained(args.model, provenance=False), [], []
     for data in args.data:
         images = load_evalset(data, args.split, args.max_samples, args.seed)
         for tier in args.tiers:

@@ -69,8 +69,10 @@ def score_tier(
             entry = {"index": index, "file": names[place], "tier": tier.name}
             dropped.append(entry | verdict.to_dict()["error"])
         else:
-            found.append((place, names[place], float(verdict.p_fake), float(verdict.logit), verdict.verdict))
-    scored = pd.DataFrame(found, columns=["place", "file", "p_fake", "z", "verdict"]).set_index("place")
+            size = verdict.image["width"], verdict.image["height"]
+            found.append((place, names[place], *size, float(verdict.p_fake), float(verdict.logit), verdict.verdict))
+    columns = ["place", "file", "width", "height", "p_fake", "z", "verdict"]
+    scored = pd.DataFrame(found, columns=columns).set_index("place")
     return table.join(scored, how="inner").reset_index(drop=True), dropped
 
 
@@ -103,7 +105,7 @@ def evaluate(args: argparse.Namespace, command: str) -> dict:
     output = Path(args.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     images = load_evalset(args.data, args.split, args.max_samples, args.seed)
-    detector = Detector.from_pretrained(args.model)
+    detector = Detector.from_pretrained(args.model, provenance=False)
     rows, scores, dropped = np.arange(len(images)), {}, []
     for name in args.tiers:
         scores[name], lost = score_tier(detector, images, TIERS[name], rows, args.batch_size, args.num_workers)
@@ -113,6 +115,7 @@ def evaluate(args: argparse.Namespace, command: str) -> dict:
             raise PrepareError(f"None of the {len(images)} images could be read; the first: {dropped[0]['message']}")
     first = args.tiers[0]
     threshold, labels = detector.config.threshold, images.table["label"]
+    tiny = int((scores[first][["width", "height"]].min(axis=1) < detector.config.tiny_side).sum())
     tiers = {name: {"words": TIERS[name].words, **tier_summary(table, threshold)} for name, table in scores.items()}
     for name in args.tiers[1:]:
         tiers[name]["shift"] = score_shift(scores[first], scores[name])
@@ -125,6 +128,11 @@ def evaluate(args: argparse.Namespace, command: str) -> dict:
         "model": detector.model_facts,
         "threshold": threshold,
         "unsure_band": list(detector.config.unsure_band),
+        "tiny": {
+            "side": detector.config.tiny_side,
+            "unsure_band": list(detector.config.tiny_unsure_band),
+            "images": tiny,
+        },
         "counts": {
             "images": len(images),
             "real": int((labels == 0).sum()),
@@ -168,7 +176,8 @@ def draw(output: Path, images: EvalSet, scores: dict[str, pd.DataFrame], report:
     first = next(iter(scores))
     table, figures, threshold = scores[first], report["tiers"][first]["metrics"], report["threshold"]
     plots.confusion_matrix(figures, output / "confusion_matrix.png")
-    band = report["unsure_band"]
+    mostly_tiny = report["tiny"]["images"] > len(table) / 2
+    band = report["tiny"]["unsure_band"] if mostly_tiny else report["unsure_band"]
     plots.score_histogram(table["label"], table["p_fake"], threshold, band, output / "score_histogram.png")
     plots.reliability(table["label"], table["p_fake"], figures["ece"], output / "reliability.png")
     drawn = {"confusion_matrix.png", "score_histogram.png", "reliability.png"}

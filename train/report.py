@@ -66,7 +66,7 @@ def markdown(report: dict, pictures: set[str]) -> str:
         _counts(report),
         f"Model: {model['id']}, revision {model['revision'] or 'none'}, weights sha256 `{model['sha256']}`, "
         f"run by {model['runtime']}. An image counts as fake from p_fake = {report['threshold']:g}; strictly between "
-        f"{band[0]:.4g} and {band[1]:.4g} the answer is unsure.",
+        f"{band[0]:.4g} and {band[1]:.4g} the answer is unsure." + _tiny(report["tiny"]),
         "## Figures",
         _by_tier(tiers, METRIC_ROWS, "metrics", "at the threshold"),
         _by_tier(tiers, ANSWER_ROWS, "three_answers", "three answers"),
@@ -99,6 +99,14 @@ def _counts(report: dict) -> str:
     text += f", {counts['unreadable']:,} unreadable" if counts["unreadable"] else ", none unreadable"
     text += f", {counts['unlabelled']:,} without a label left out" if counts["unlabelled"] else ""
     return text + "."
+
+
+def _tiny(tiny: dict) -> str:
+    if not tiny["images"]:
+        return ""
+    low, high = tiny["unsure_band"]
+    text = f" {tiny['images']:,} images have a side below {tiny['side']} pixels and a calibration of their own; their"
+    return text + f" band is {low:.4g} to {high:.4g}."
 
 
 def _by_tier(tiers: dict, rows, part: str, title: str) -> str:

@@ -1,0 +1,191 @@
+"""C2PA Content Credentials: read and validated offline by c2pa-python (optional: pip install c2pa-python).
+
+No manifest is fetched from a remote address, no revocation list is asked, no host may be contacted. A signer is
+"trusted" only where its certificate leads to an anchor the user has supplied: a PEM file named by the environment
+variable `FAKEDET_C2PA_TRUST` or passed by the caller. The C2PA publishes such a list (c2pa-org/conformance-public on
+GitHub, trust-list/C2PA-TRUST-LIST.pem); it changes with time, so none is shipped. Without one, no camera manifest can
+decide a verdict.
+
+Source: C2PA Technical Specification 2.2; IPTC Digital Source Type vocabulary.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from fakedet.provenance.record import clean
+
+TRUST_VARIABLE = "FAKEDET_C2PA_TRUST"
+STORE_CHARS = 8 << 20  # a longer manifest store is not parsed
+AI = ("trainedAlgorithmicMedia",)
+PART_AI = ("compositeWithTrainedAlgorithmicMedia", "compositeSynthetic")
+CAPTURE = ("digitalCapture", "computationalCapture")
+_WEIGHT = (*AI, *PART_AI, *CAPTURE)  # where a manifest names several source types, the first of these is shown
+_STATES = {
+    "valid_trusted": "The Content Credentials are valid and the signer is trusted.",
+    "valid_untrusted": "The Content Credentials are valid, but the signer is not on the trust list.",
+    "tampered": "The Content Credentials do not fit this file: it was changed after it was signed.",
+    "unreadable": "The Content Credentials are there, but cannot be validated",
+}
+
+
+def source_type(value: Any) -> str | None:
+    """Shorten a Digital Source Type URL to its last word, for example "trainedAlgorithmicMedia"."""
+    text = clean(value, 200)
+    return clean(text.rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1], 60) if text else None
+
+
+def read_manifest(data: bytes, mime: str, trust_anchors: str | None = None) -> tuple[dict[str, Any] | None, list[str]]:
+    """Read and validate the manifest store embedded in a file.
+
+    Args:
+        data: The file's bytes; call only where `Parts.manifest` says that there is one.
+        mime: The container's media type.
+        trust_anchors: PEM certificates to trust; by default the file named by `FAKEDET_C2PA_TRUST`.
+
+    Returns:
+        The `c2pa` object of `Provenance` (None where the library is missing), and notes.
+    """
+    try:
+        from c2pa import C2paError, Context, Reader
+    except (ImportError, OSError):  # OSError: the library's native part is missing on this platform
+        return None, ["The file carries Content Credentials that were not checked: pip install c2pa-python."]
+    notes: list[str] = []
+    if trust_anchors is None:
+        trust_anchors = _anchors(notes)
+    settings: dict[str, Any] = {
+        "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True},
+        "core": {"allowed_network_hosts": []},
+    }
+    if trust_anchors:
+        settings["trust"] = {"user_anchors": trust_anchors}
+    try:
+        with (
+            Context.from_dict(settings) as context,
+            Reader(mime, io.BytesIO(data), context=context) as reader,
+        ):
+            text = reader.json()
+    except C2paError as error:
+        if trust_anchors and "trust" in str(error).lower():
+            notes.append("The trust list could not be used; it must hold PEM certificates.")
+        return _unreadable(str(error).split(":")[0]), notes
+    if len(text) > STORE_CHARS:
+        return _unreadable("the manifest store is too large"), notes
+    return summarise(json.loads(text)), notes
+
+
+def _anchors(notes: list[str]) -> str | None:
+    path = os.environ.get(TRUST_VARIABLE)
+    if not path:
+        return None
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, UnicodeError):
+        notes.append(f"The trust list named by {TRUST_VARIABLE} cannot be read.")
+        return None
+
+
+def _unreadable(why: str) -> dict[str, Any]:
+    empty = dict.fromkeys(("signer", "signed_at", "claim_generator", "digital_source_type", "source_from"))
+    text = f"{_STATES['unreadable']} ({clean(why, 120)})."
+    return {"state": "unreadable", "state_text": text, **empty, "actions": [], "ingredients": []}
+
+
+def summarise(store: dict[str, Any]) -> dict[str, Any]:
+    """Turn the library's report into the `c2pa` object of `Provenance`.
+
+    Args:
+        store: The parsed report of `c2pa.Reader.json()`.
+    """
+    manifests = store.get("manifests") or {}
+    active = manifests.get(store.get("active_manifest")) or {}
+    state, text = _state(store)
+    signature, info = active.get("signature_info") or {}, (active.get("claim_generator_info") or [{}])[0]
+    tool = " ".join(filter(None, (clean(info.get("name"), 120), clean(info.get("version"), 40))))
+    names = (clean(signature.get("common_name"), 120), clean(signature.get("issuer"), 120))
+    kind, where = _origin(active, manifests)
+    return {
+        "state": state,
+        "state_text": text,
+        "signer": ", ".join(dict.fromkeys(name for name in names if name)) or None,
+        "signed_at": clean(signature.get("time"), 40),
+        "claim_generator": tool or clean(active.get("claim_generator")),
+        "actions": [name for action in _actions(active)[:20] if (name := clean(action.get("action"), 60))],
+        "digital_source_type": kind,
+        "source_from": where,
+        "ingredients": [
+            {
+                "title": clean(item.get("title"), 120),
+                "relationship": clean(item.get("relationship"), 40),
+                "digital_source_type": _own_type(manifests.get(item.get("active_manifest")) or {}),
+            }
+            for item in (active.get("ingredients") or [])[:20]
+        ],
+    }
+
+
+def _state(store: dict[str, Any]) -> tuple[str, str]:
+    verdict = store.get("validation_state")
+    if verdict in ("Trusted", "Valid"):
+        state = "valid_trusted" if verdict == "Trusted" else "valid_untrusted"
+        return state, _STATES[state]
+    results = store.get("validation_results") or {}
+    failures = [item.get("code", "") for item in (results.get("activeManifest") or {}).get("failure") or []]
+    for delta in results.get("ingredientDeltas") or []:
+        failures += [item.get("code", "") for item in (delta.get("validationDeltas") or {}).get("failure") or []]
+    if any(code.endswith((".mismatch", "assertion.missing")) for code in failures):
+        return "tampered", _STATES["tampered"]
+    codes = [code for code in failures if code and code != "signingCredential.untrusted"] or ["unknown reason"]
+    return "unreadable", f"{_STATES['unreadable']} ({clean(', '.join(codes[:3]), 120)})."
+
+
+def _actions(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for assertion in manifest.get("assertions") or []:
+        if str(assertion.get("label", "")).startswith("c2pa.actions") and isinstance(assertion.get("data"), dict):
+            found += [item for item in assertion["data"].get("actions") or [] if isinstance(item, dict)]
+    return found
+
+
+def _own_type(manifest: dict[str, Any]) -> str | None:
+    """The source type a manifest states of its own work, in its actions or in an embedded metadata assertion."""
+    kinds = [source_type(action.get("digitalSourceType")) for action in _actions(manifest)]
+    for assertion in manifest.get("assertions") or []:
+        if isinstance(assertion.get("data"), dict):
+            kinds.append(source_type(assertion["data"].get("Iptc4xmpExt:DigitalSourceType")))
+    kinds = [kind for kind in kinds if kind]
+    return next((kind for kind in _WEIGHT if kind in kinds), kinds[0] if kinds else None)
+
+
+def _origin(active: dict[str, Any], manifests: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Find what the picture began as: the active manifest's own word, else that of the picture it was edited from.
+
+    A part that was put into it and is AI-made makes the whole a composite with AI-made media.
+
+    Returns:
+        The source type, and "manifest", "parent" or "component" for where it stands.
+    """
+    kind, where, manifest = _own_type(active), "manifest", active
+    for _ in range(16):  # generations of edits; a loop in the store ends here
+        items = [item for item in manifest.get("ingredients") or [] if isinstance(item, dict)]
+        parts = [_own_type(manifests.get(i.get("active_manifest")) or {}) for i in items if not _is_parent(i)]
+        if kind not in AI + PART_AI and any(part in AI + PART_AI for part in parts):
+            return PART_AI[0], "component"
+        parent = next((item for item in items if _is_parent(item)), None)
+        manifest = manifests.get(parent.get("active_manifest")) if parent else None
+        if not manifest:
+            break
+        older = _own_type(manifest)
+        if older in AI + PART_AI and kind not in AI + PART_AI:  # an edit does not unmake what the picture began as
+            return older, "parent"
+        if older and kind is None:
+            kind, where = older, "parent"
+    return kind, where if kind else None
+
+
+def _is_parent(ingredient: dict[str, Any]) -> bool:
+    return ingredient.get("relationship") == "parentOf"

@@ -1,0 +1,138 @@
+"""What `read_provenance` answers with, and how text from a stranger is made safe to carry."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Direction = Literal["ai", "camera", "edited", "neutral"]
+Strength = Literal["proof", "strong", "weak"]
+
+NAME_CHARS = 200  # a model, tool, maker or person
+PROMPT_CHARS = 4000
+EXCERPT_CHARS = 1000
+
+
+def clean(value: Any, limit: int = NAME_CHARS) -> str | None:
+    """Turn a metadata value into plain, valid, bounded text.
+
+    Control characters other than newline and tab, lone surrogates and the invisible characters that reorder or hide
+    text (Unicode categories Cc, Cf, Cs, Co, Cn) are dropped, so that the text can stand in JSON and on a page.
+    Markup is kept as it is: escaping is the business of whoever shows the text.
+
+    Args:
+        value: Anything; strings and numbers are kept, everything else counts as absent.
+        limit: Most characters to keep; a longer text ends in an ellipsis.
+
+    Returns:
+        The text, or None where nothing is left.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        text = str(value)
+    except ValueError:  # Python refuses to print an integer of thousands of digits
+        return None
+    text = text[: 2 * limit + 64]
+    text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    text = text.strip()
+    if len(text) > limit:
+        text = text[: limit - 1].rstrip() + "…"
+    return text or None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One thing the file says, which way it points, and how much it is worth.
+
+    Attributes:
+        direction: "ai", "camera", "edited" or "neutral".
+        strength: "proof" (a valid signature stands behind it), "strong" (a declaration, or a trace that is hard to
+            get by chance) or "weak" (usual in such files, and easily written by hand).
+        sentence: One plain sentence for people.
+    """
+
+    direction: Direction
+    strength: Strength
+    sentence: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the three fields as a JSON object."""
+        return {"direction": self.direction, "strength": self.strength, "sentence": self.sentence}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a file says about itself. Every part is None where the file says nothing of the kind.
+
+    Attributes:
+        c2pa: {state, state_text, signer, signed_at, claim_generator, actions, digital_source_type, source_from,
+            ingredients}; state is "valid_trusted", "valid_untrusted", "tampered" or "unreadable".
+        generator: {tool, container_field, prompt, negative_prompt, model, seed, sampler, steps, raw_excerpt}. Seeds
+            are strings, for many are larger than the numbers JavaScript can hold.
+        camera: {make, model, lens, taken, exposure: {time, f_number, iso, focal_length_mm}, gps_present, maker_note,
+            thumbnail_consistent, software}. Coordinates are never kept.
+        jpeg: {quality (1..100, estimated), tables_family}.
+        watermark: {name, bits, distance, threshold}.
+        iptc_xmp: {digital_source_type, creator_tool, credit}.
+        evidence: The same said in sentences, strongest first.
+        notes: What could not be read, and why; what was left out.
+        ms: Time spent, in milliseconds.
+    """
+
+    c2pa: dict[str, Any] | None = None
+    generator: dict[str, Any] | None = None
+    camera: dict[str, Any] | None = None
+    jpeg: dict[str, Any] | None = None
+    watermark: dict[str, Any] | None = None
+    iptc_xmp: dict[str, Any] | None = None
+    evidence: tuple[Evidence, ...] = ()
+    notes: tuple[str, ...] = ()
+    ms: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object; all texts in it are plain, valid and bounded."""
+        return {
+            "c2pa": self.c2pa,
+            "generator": self.generator,
+            "camera": self.camera,
+            "jpeg": self.jpeg,
+            "watermark": self.watermark,
+            "iptc_xmp": self.iptc_xmp,
+            "evidence": [item.to_dict() for item in self.evidence],
+            "notes": list(self.notes),
+            "ms": round(self.ms, 2),
+        }
+
+    def to_html(self, joined: Joined | None = None) -> str:
+        """Return the panel for the page: see `fakedet.provenance.panel.to_html`."""
+        from fakedet.provenance.panel import to_html
+
+        return to_html(self, joined)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Pixels and provenance side by side: see `fakedet.provenance.rules.join`.
+
+    Attributes:
+        verdict: "real", "fake" or "unsure".
+        headline: A few words for the top of the page.
+        decided_by: "pixels", "declared_ai" or "declared_camera".
+        sentences: Why, contradictions first, in plain sentences.
+    """
+
+    verdict: str
+    headline: str
+    decided_by: Literal["pixels", "declared_ai", "declared_camera"]
+    sentences: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the four fields as a JSON object."""
+        return {
+            "verdict": self.verdict,
+            "headline": self.headline,
+            "decided_by": self.decided_by,
+            "sentences": list(self.sentences),
+        }

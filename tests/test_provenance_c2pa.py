@@ -1,0 +1,277 @@
+"""Content Credentials: files signed by a test authority, tampered with, stripped, and kept from the network."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.server
+import io
+import json
+import threading
+
+import numpy as np
+import pytest
+from c2pa import Builder, C2paSignerInfo, Context, Signer
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from PIL import Image
+
+from fakedet.provenance import c2pa as reader
+from fakedet.provenance import join, read_provenance
+
+TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+MIMES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "AVIF": "image/avif"}
+
+
+def picture(fmt, seed=0):
+    small = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(small).resize((128, 128), Image.Resampling.BICUBIC).save(out, fmt)
+    return out.getvalue()
+
+
+def certificate(name, key, issuer, issuer_key, ca=False):
+    names = [(NameOID.ORGANIZATION_NAME, f"{name} Org"), (NameOID.COMMON_NAME, name)]
+    subject = x509.Name([x509.NameAttribute(*pair) for pair in names])
+    now = dt.datetime.now(dt.UTC)
+    usage = dict.fromkeys((
+        "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only",
+        "decipher_only",
+    ), False)  # fmt: skip
+    builder = (
+        x509.CertificateBuilder().subject_name(subject).issuer_name(issuer.subject if issuer else subject)
+        .public_key(key.public_key()).serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=30))
+        .add_extension(x509.BasicConstraints(ca, None), critical=True)
+        .add_extension(x509.KeyUsage(digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, **usage), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+    )  # fmt: skip
+    if not ca:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+class Authority:
+    """A root certificate made for this run, and one signer under it."""
+
+    def __init__(self):
+        root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        root = certificate("Test Root", root_key, None, root_key, ca=True)
+        leaf = certificate("Test Signer", key, root, root_key)
+        pem = [c.public_bytes(serialization.Encoding.PEM) for c in (leaf, root)]
+        self.root, self.chain = pem[1].decode(), b"".join(pem)
+        self.key = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    def sign(self, data, fmt, kind=None, action="c2pa.created", parent=None, part=None, remote=None):
+        """Sign `data`; `parent` and `part` are signed files it was made from."""
+        acts = [{"action": action} | ({"digitalSourceType": TYPES + kind} if kind else {})]
+        if parent:
+            acts[0]["parameters"] = {"ingredientIds": ["parentOf"]}
+        if part:
+            acts.append({"action": "c2pa.placed", "parameters": {"ingredientIds": ["componentOf"]}})
+        manifest = {
+            "claim_generator_info": [{"name": "Test Generator", "version": "7"}],
+            "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": acts}}],
+        }
+        info = C2paSignerInfo("es256", self.chain, self.key, None)
+        with Context.from_dict({"verify": {"verify_after_sign": False}}) as context:
+            builder = Builder(manifest, context)
+            for source, relation in ((parent, "parentOf"), (part, "componentOf")):
+                if source:
+                    ingredient = {"title": relation, "relationship": relation, "label": relation}
+                    builder.add_ingredient(json.dumps(ingredient), MIMES[fmt], io.BytesIO(source))
+            if remote:
+                builder.set_no_embed()
+                builder.set_remote_url(remote)
+            out = io.BytesIO()
+            builder.sign(Signer.from_info(info), MIMES[fmt], io.BytesIO(data), out)
+        return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority()
+
+
+@pytest.fixture(autouse=True)
+def no_trust_list(monkeypatch):
+    monkeypatch.delenv(reader.TRUST_VARIABLE, raising=False)
+
+
+@pytest.mark.parametrize("fmt", MIMES)
+def test_signed_files_are_read_whole(authority, fmt):
+    # Signer, tool, actions and source type are what a user wants to see.
+    found = read_provenance(authority.sign(picture(fmt), fmt, "trainedAlgorithmicMedia")).c2pa
+    assert found["state"] == "valid_untrusted" and found["digital_source_type"] == "trainedAlgorithmicMedia"
+    assert found["signer"] == "Test Signer, Test Signer Org" and found["claim_generator"] == "Test Generator 7"
+    assert found["actions"] == ["c2pa.created"] and found["source_from"] == "manifest"
+
+
+@pytest.mark.parametrize("way", ["argument", "environment"])
+def test_a_signer_under_a_given_anchor_is_trusted(authority, way, monkeypatch, tmp_path):
+    # Trust comes from the user's list alone.
+    data = authority.sign(picture("JPEG"), "JPEG", "digitalCapture")
+    if way == "environment":
+        (tmp_path / "trust.pem").write_text(authority.root)
+        monkeypatch.setenv(reader.TRUST_VARIABLE, str(tmp_path / "trust.pem"))
+    found = read_provenance(data, trust_anchors=authority.root if way == "argument" else None)
+    assert found.c2pa["state"] == "valid_trusted"
+
+
+def test_another_authority_is_not_trusted(authority):
+    # Anyone can make a root certificate.
+    data = Authority().sign(picture("JPEG"), "JPEG", "digitalCapture")
+    assert read_provenance(data, trust_anchors=authority.root).c2pa["state"] == "valid_untrusted"
+
+
+@pytest.mark.parametrize("fmt", MIMES)
+def test_changed_pixels_are_found_out(authority, fmt):
+    # One byte behind the signature's back.
+    data = bytearray(authority.sign(picture(fmt), fmt, "digitalCapture"))
+    data[-40] ^= 0x55
+    found = read_provenance(bytes(data), trust_anchors=authority.root)
+    assert found.c2pa["state"] == "tampered" and "changed after" in found.c2pa["state_text"]
+    assert join("fake", 0.9, found).decided_by == "pixels"
+
+
+def test_a_manifest_moved_to_another_picture_is_found_out(authority):
+    # Credentials are worth nothing on a file they were not made for.
+    signed = authority.sign(picture("PNG"), "PNG", "digitalCapture")
+    at = signed.index(b"caBX") - 4
+    size = 12 + int.from_bytes(signed[at : at + 4], "big")
+    other = picture("PNG", seed=1)
+    moved = other[:33] + signed[at : at + size] + other[33:]
+    assert read_provenance(moved, trust_anchors=authority.root).c2pa["state"] == "tampered"
+
+
+@pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP"])
+def test_a_stripped_file_has_no_credentials(authority, fmt):
+    # Saving again without metadata, as most services do.
+    signed = authority.sign(picture(fmt), fmt, "trainedAlgorithmicMedia")
+    out = io.BytesIO()
+    Image.open(io.BytesIO(signed)).convert("RGB").save(out, fmt)
+    assert read_provenance(out.getvalue()).c2pa is None
+
+
+def test_a_manifest_appended_behind_the_image_is_not_believed(authority):
+    # Neither our walk nor the library looks behind the end of the picture.
+    signed = authority.sign(picture("PNG"), "PNG", "trainedAlgorithmicMedia")
+    at = signed.index(b"caBX") - 4
+    size = 12 + int.from_bytes(signed[at : at + 4], "big")
+    assert read_provenance(picture("PNG") + signed[at : at + size]).c2pa is None
+
+
+def test_an_expired_signer_is_not_called_tampering(authority):
+    # The words must not accuse anyone: the file is as it was signed. (The library refuses to sign after the end.)
+    failure = [{"code": "signingCredential.expired"}, {"code": "signingCredential.untrusted"}]
+    found = reader.summarise(
+        {"validation_state": "Invalid", "validation_results": {"activeManifest": {"failure": failure}}}
+    )
+    assert found["state"] == "unreadable" and "expired" in found["state_text"] and "changed" not in found["state_text"]
+
+
+@pytest.mark.parametrize("cut", [200, 600, 2000])
+def test_a_damaged_manifest_is_survived(authority, cut):
+    # Damage inside the manifest store, where a native library parses it.
+    data = bytearray(authority.sign(picture("JPEG"), "JPEG", "digitalCapture"))
+    at = data.index(b"jumb") + cut
+    data[at : at + 30] = b"\xff" * 30
+    found = read_provenance(bytes(data), trust_anchors=authority.root)
+    assert found.c2pa is None or found.c2pa["state"] in ("tampered", "unreadable")
+
+
+def test_an_edited_generation_still_counts_as_generated(authority):
+    # The edit's own manifest names no source type; the picture it began from does.
+    base = authority.sign(picture("JPEG"), "JPEG", "trainedAlgorithmicMedia")
+    found = read_provenance(authority.sign(picture("JPEG"), "JPEG", None, "c2pa.opened", parent=base)).c2pa
+    assert (found["digital_source_type"], found["source_from"]) == ("trainedAlgorithmicMedia", "parent")
+    assert found["ingredients"][0]["relationship"] == "parentOf"
+
+
+def test_a_generated_part_makes_a_composite(authority):
+    # A photo into which an AI-made picture was placed.
+    base, part = (authority.sign(picture("JPEG"), "JPEG", k) for k in ("digitalCapture", "trainedAlgorithmicMedia"))
+    found = read_provenance(authority.sign(picture("JPEG"), "JPEG", None, "c2pa.opened", base, part)).c2pa
+    assert (found["digital_source_type"], found["source_from"]) == (
+        "compositeWithTrainedAlgorithmicMedia", "component",
+    )  # fmt: skip
+
+
+def test_an_edited_capture_is_evidence_but_decides_nothing(authority):
+    # The camera vouches for the picture it made, not for the edit.
+    base = authority.sign(picture("JPEG"), "JPEG", "digitalCapture")
+    data = authority.sign(picture("JPEG"), "JPEG", None, "c2pa.opened", parent=base)
+    found = read_provenance(data, trust_anchors=authority.root)
+    assert found.c2pa["source_from"] == "parent" and join("fake", 0.9, found).decided_by == "pixels"
+    assert any(item.direction == "camera" and "edited from" in item.sentence for item in found.evidence)
+
+
+def test_the_verdict_follows_valid_credentials(authority):
+    # The two declarations that decide, through the whole chain.
+    made = read_provenance(authority.sign(picture("PNG"), "PNG", "trainedAlgorithmicMedia"))
+    taken = read_provenance(authority.sign(picture("PNG"), "PNG", "digitalCapture"), trust_anchors=authority.root)
+    assert join("real", 0.02, made).headline == "AI-generated (declared)"
+    assert join("unsure", 0.5, taken).headline == "Captured by camera (declared)"
+
+
+def test_an_untrusted_camera_decides_nothing(authority):
+    # A forger can sign "digitalCapture" with a certificate of his own.
+    found = read_provenance(authority.sign(picture("PNG"), "PNG", "digitalCapture"))
+    joined = join("fake", 0.97, found)
+    assert (joined.verdict, joined.decided_by) == ("fake", "pixels")
+
+
+def test_nothing_is_fetched_from_the_network(authority):
+    # A file may name a manifest elsewhere: reading it must not tell its author that we looked.
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/manifest.c2pa"
+    found = read_provenance(authority.sign(picture("JPEG"), "JPEG", "trainedAlgorithmicMedia", remote=url))
+    # An embedded manifest beside the address, to go through the library as well.
+    both = authority.sign(authority.sign(picture("JPEG"), "JPEG", remote=url), "JPEG", "digitalCapture")
+    read_provenance(both)
+    server.shutdown()
+    assert asked == [] and found.c2pa is None
+    assert any("nothing is fetched" in note for note in found.notes)
+
+
+def test_without_the_library_a_note_says_what_to_install(authority, monkeypatch):
+    # c2pa-python is optional.
+    monkeypatch.setitem(__import__("sys").modules, "c2pa", None)
+    found = read_provenance(authority.sign(picture("PNG"), "PNG", "trainedAlgorithmicMedia"))
+    assert found.c2pa is None and any("pip install c2pa-python" in note for note in found.notes)
+
+
+def test_a_bad_trust_list_is_said_and_trusts_no_one(authority, monkeypatch, tmp_path):
+    # A wrong path in the environment must not go unnoticed, nor be shown.
+    monkeypatch.setenv(reader.TRUST_VARIABLE, str(tmp_path / "missing.pem"))
+    found = read_provenance(authority.sign(picture("PNG"), "PNG", "digitalCapture"))
+    assert found.c2pa["state"] == "valid_untrusted"
+    assert any(reader.TRUST_VARIABLE in note for note in found.notes)
+    assert str(tmp_path) not in json.dumps(found.to_dict())
+
+
+def test_several_threads_may_read_at_once(authority):
+    # The page and the REST routes answer in parallel.
+    data = authority.sign(picture("JPEG"), "JPEG", "trainedAlgorithmicMedia")
+    states = []
+    threads = [threading.Thread(target=lambda: states.append(read_provenance(data).c2pa["state"])) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert states == ["valid_untrusted"] * 8
