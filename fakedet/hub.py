@@ -164,7 +164,7 @@ def fetch(repo_id: str, revision: str | None) -> tuple[Path, str]:
     Raises:
         ModelError: Unknown id, no access, no such revision or file, or unreachable and not cached.
     """
-    import httpx
+    import httpx2
     from huggingface_hub import HfApi, constants
     from huggingface_hub import errors as hub
 
@@ -189,7 +189,7 @@ def fetch(repo_id: str, revision: str | None) -> tuple[Path, str]:
         raise ModelError(f"{repo_id} does not exist on the Hub, or is private: check the id or log in.") from None
     except hub.RemoteEntryNotFoundError:
         raise ModelError(f"{repo_id} on the Hub has no config.json or {WEIGHTS}: it is not a fakedet model.") from None
-    except (hub.HfHubHTTPError, hub.OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+    except (hub.HfHubHTTPError, hub.OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403):
             raise ModelError(f"The Hub refuses access to {repo_id} ({status}): log in or set HF_TOKEN.") from None

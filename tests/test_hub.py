@@ -156,8 +156,10 @@ def shelf(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    handler.server = server
     yield handler
     server.shutdown()
+    server.server_close()
 
 
 def test_a_hub_id_is_fetched_and_carries_its_commit(shelf, folder):
@@ -194,3 +196,10 @@ def test_an_unreachable_hub_without_a_cached_copy_is_an_error_not_another_model(
     shelf.alive = False
     with pytest.raises(hub.ModelError, match="not in the local cache"):
         hub.load_checkpoint("lab/model")
+
+
+def test_a_host_that_is_gone_is_the_same_as_a_hub_that_is_down(shelf):
+    hub.load_checkpoint("lab/model")
+    shelf.server.shutdown()
+    shelf.server.server_close()
+    assert "the Hub cannot be reached (ConnectError)" in hub.load_checkpoint("lab/model").note
