@@ -193,6 +193,7 @@ class Detector:
             file=job.file,
             signed_map=None if cam is None else assemble(cam, views.boxes, views.mirrored, image.size),
             picture=None if cam is None else image,
+            origin=(found, joined) if joined else None,
         )
 
 

@@ -33,7 +33,8 @@ class Verdict:
         pixel_verdict: What the pixels alone say.
         declared: The headline of a declaration that decided, or None. Not part of the JSON.
         signed_map: float32 (H, W), Grad-CAM over the image, positive for "fake", NaN where no view looked; or None.
-        picture: The upright RGB image, kept only where a map was asked for. Neither is part of the JSON.
+        picture: The upright RGB image, kept only where a map was asked for.
+        origin: (Provenance, Joined) behind `provenance`, or None. None of these three is part of the JSON.
     """
 
     verdict: str
@@ -54,6 +55,7 @@ class Verdict:
     declared: str | None = None
     signed_map: np.ndarray | None = field(default=None, repr=False, compare=False)
     picture: Image.Image | None = field(default=None, repr=False, compare=False)
+    origin: tuple | None = field(default=None, repr=False, compare=False)
 
     @property
     def headline(self) -> str:

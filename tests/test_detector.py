@@ -184,3 +184,18 @@ def test_a_model_that_cannot_be_had_is_told_in_one_line(tmp_path):
 def test_info_names_the_model():
     facts = json.loads(run("info", "--json").stdout)
     assert facts["id"] == "bundled" and len(facts["sha256"]) == 64
+
+
+def test_a_prompt_with_markup_is_shown_as_text(detector, tmp_path):
+    # The panel of the page is HTML made from a stranger's text.
+    from PIL.PngImagePlugin import PngInfo
+
+    from fakedet import page
+
+    info = PngInfo()
+    info.add_text("parameters", "<img src=x onerror=alert(1)> **bold**\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5")
+    Image.open(EXAMPLES[-1]).convert("RGB").save(tmp_path / "a.png", pnginfo=info)
+    verdict = detector.predict(tmp_path / "a.png")
+    for html in (page.provenance(verdict), page.verdict_card(verdict)):
+        assert "<img" not in html and "<script" not in html
+    assert "onerror" in page.provenance(verdict)
