@@ -81,7 +81,7 @@ def place(tmp_path_factory) -> Path:
 def run(script: str, place: Path, *args: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(place / "cache"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "train" / script), *args]
-    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=1500)
 
 
 @pytest.fixture(scope="module")
@@ -387,6 +387,24 @@ def test_calibrate_command_changes_what_the_detector_answers(place):
     verdict = Detector.from_pretrained(folder).predict(picture(3, brightness=100))
     z = verdict.logit / after["calibration_temperature"] + after["calibration_bias"]
     assert verdict.p_fake == pytest.approx(1 / (1 + math.exp(-z)))
+
+
+def test_tiny_images_get_numbers_of_their_own(place, tmp_path):
+    """Icons must not set the temperature of photographs; and the report names the band that its images met."""
+    folder, out = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(place / "model", folder)
+    common = ["--model", str(folder), "--data", str(place / "data"), "--num_workers", "0"]
+    assert calibrate.main([*common, "--tiny_side", "64"]) == 0  # every picture of the set is smaller than that
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["tiny_side"], config["calibration_temperature"]) == (64, 1.0)
+    small = Detector.from_pretrained(folder).predict(picture(2))
+    z = small.logit / config["tiny_temperature"] + config["tiny_bias"]
+    assert small.p_fake == pytest.approx(1 / (1 + math.exp(-z)))
+    assert evaluation.main([*common, "--output_dir", str(out), "--max_samples", "4", "--probe_samples", "0"]) == 0
+    tiny = json.loads((out / "report.json").read_text())["tiny"]
+    assert tiny["side"] == 64
+    assert tiny["images"] >= 3
+    assert "calibration of their own" in (out / "report.md").read_text(encoding="utf-8")
 
 
 def test_calibrate_refuses_what_is_no_folder(capsys):

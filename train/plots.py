@@ -134,7 +134,7 @@ def reliability(labels, p_fake, ece: float | None, path: Path) -> None:
     filled = table["count"] > 0
     width = np.diff(table["edges"])[0]
     middle = table["edges"][:-1] + width / 2
-    figure, (upper, lower) = _figure(5.6, 5.6, nrows=2, sharex=True, height_ratios=(3.2, 1))
+    figure, (upper, lower) = _figure(5.6, 6.0, nrows=2, sharex=True, height_ratios=(3.2, 1))
     upper.bar(middle[filled], table["share"][filled], width * 0.92, color="#D9D9D9", edgecolor=GREY, label="came true")
     upper.plot(table["mean_probability"][filled], table["share"][filled], "o", color=FAKE, markersize=6,
                label="mean score of the bin")  # fmt: skip
@@ -142,7 +142,7 @@ def reliability(labels, p_fake, ece: float | None, path: Path) -> None:
     title = "Reliability" if ece is None else f"Reliability: expected calibration error {ece:.3f}"
     upper.set(ylabel="share of AI images", title=title, xlim=(0, 1), ylim=(0, 1.02))
     upper.grid(True, axis="y")
-    upper.legend(loc="upper left")
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     lower.bar(middle, table["count"], width * 0.92, color="#D9D9D9", edgecolor=GREY)
     lower.set(xlabel="p_fake", ylabel="images")
     lower.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3, integer=True))

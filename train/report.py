@@ -65,8 +65,13 @@ def markdown(report: dict, pictures: set[str]) -> str:
         f"Made on {report['date']} by\n\n```\n{report['command']}\n```",
         _counts(report),
         f"Model: {model['id']}, revision {model['revision'] or 'none'}, weights sha256 `{model['sha256']}`, "
-        f"run by {model['runtime']}. An image counts as fake from p_fake = {report['threshold']:g}; strictly between "
-        f"{band[0]:.4g} and {band[1]:.4g} the answer is unsure." + _tiny(report["tiny"]),
+        f"run by {model['runtime']}. An image counts as fake from p_fake = {report['threshold']:g}; "
+        + (
+            f"strictly between {band[0]:.4g} and {band[1]:.4g} the answer is unsure."
+            if band[0] < band[1]
+            else "no answer is unsure."
+        )
+        + _tiny(report["tiny"]),
         "## Figures",
         _by_tier(tiers, METRIC_ROWS, "metrics", "at the threshold"),
         _by_tier(tiers, ANSWER_ROWS, "three_answers", "three answers"),

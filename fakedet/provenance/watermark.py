@@ -95,13 +95,11 @@ def find_watermark(image: Image.Image) -> dict[str, Any] | None:
 
 def distances(image: Image.Image) -> list[int]:
     """Return how many bits of each message in `MESSAGES` differ from what the image holds."""
-    pixels = np.asarray(image.convert("RGB"))
+    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     rows, columns = pixels.shape[0] // 8 * 8, pixels.shape[1] // 8 * 8
     pixels = pixels[:rows, :columns]
-    quad = [
-        pixels[0::2, 0::2, c].astype(np.int16) + pixels[0::2, 1::2, c] + pixels[1::2, 0::2, c] + pixels[1::2, 1::2, c]
-        for c in range(3)
-    ]
+    tall = pixels[0::2].astype(np.int16) + pixels[1::2]
+    quad = [np.float32(tall[:, 0::2, c] + tall[:, 1::2, c]) for c in range(3)]
     votes: dict[tuple[float, bool], np.ndarray] = {}
     found = []
     for message in MESSAGES:
@@ -117,11 +115,11 @@ def distances(image: Image.Image) -> list[int]:
 
 def _votes(band: np.ndarray) -> np.ndarray:
     """One bit per 4x4 block of the low band, row by row."""
-    height, width = band.shape
-    blocks = band.reshape(height // 4, 4, width // 4, 4).swapaxes(1, 2).reshape(-1, 16)
-    size = np.abs(blocks)
-    largest = size[:, 1:].max(axis=1)
-    return largest % STEP > STEP / 2
+    size = np.abs(band)
+    size[::4, ::4] = 0  # a block's first coefficient is never used
+    rows = np.maximum(np.maximum(size[0::4], size[1::4]), np.maximum(size[2::4], size[3::4]))
+    largest = np.maximum(np.maximum(rows[:, 0::4], rows[:, 1::4]), np.maximum(rows[:, 2::4], rows[:, 3::4]))
+    return (largest % STEP > STEP / 2).ravel()
 
 
 def _distance(votes: np.ndarray, bits: tuple[int, ...]) -> int:
