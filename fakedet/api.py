@@ -1,0 +1,237 @@
+"""The REST interface, and the one scorer that page and REST share.
+
+    POST /predict   multipart form, field `image`, once or several times
+    GET  /health    is it up, and how busy
+    GET  /model     which checkpoint answers, and its settings
+    GET  /openapi.json
+
+One image gives one Verdict JSON, several give a list in the same order. An error is {schema, file, error: {code,
+message}} with the HTTP status that says the same: 400, 405, 408, 413, 415, 422, 500, 503. In a list, errors are rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import threading
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from . import __version__
+from .detector import Detector
+from .images import ImageError
+from .openapi import BODY, RESPONSES
+from .verdict import SCHEMA, Failure, Verdict
+
+log = logging.getLogger("fakedet")
+READ_SECONDS = 120
+OURS = ("/predict", "/health", "/model", "/openapi.json")
+# The page needs inline code and styles; nothing may come from or go to another host.
+PAGE_POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'"
+)
+
+
+class ServerError(Exception):
+    """A request that cannot be answered for reasons outside of the image; the text is one plain sentence."""
+
+    def __init__(self, status: int, code: str, message: str):
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class Scorer:
+    """Scores what a stranger sent; never raises, and never more than `running` images at a time.
+
+    Args:
+        detector: Answers.
+        running: Images scored at the same time; each holds its decoded pixels in memory.
+    """
+
+    def __init__(self, detector: Detector, running: int = 2):
+        self.detector, self.running = detector, running
+        self._places = threading.BoundedSemaphore(running)
+
+    def score(self, source: Any, name: str | None = None, heatmap: bool = False) -> Verdict | Failure:
+        """The verdict, or the failure, under the name that the sender gave."""
+        try:
+            with self._places:
+                verdict = self.detector.predict(source, heatmap=heatmap)
+            return dataclasses.replace(verdict, file=name)
+        except ImageError as error:
+            return Failure(error, name)
+        except Exception:
+            log.exception("scoring failed")  # for the owner's log; the sender learns nothing of the machine
+            return Failure(ServerError(500, "internal", "Something went wrong here while checking this image."), name)
+
+
+class Gate:
+    """Counts requests in the house and turns away what would not fit, so that load never becomes a pile of memory."""
+
+    def __init__(self, running: int, waiting: int):
+        self.most, self.inside, self.turn = running + waiting, 0, asyncio.Semaphore(running)
+
+    def __enter__(self) -> Gate:
+        if self.inside >= self.most:
+            raise ServerError(503, "busy", "Too many images are being checked just now; please try again in a moment.")
+        self.inside += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.inside -= 1
+
+
+def create_api(scorer: Scorer, waiting: int = 32, max_files: int = 16, why: str = "") -> FastAPI:
+    """The REST application; a Gradio page can be mounted on it.
+
+    Args:
+        scorer: Answers.
+        waiting: Requests that may wait while `scorer.running` are answered; more are told "busy" (503).
+        max_files: Images in one request.
+        why: One sentence on why this checkpoint answers.
+    """
+    detector, gate = scorer.detector, Gate(scorer.running, waiting)
+    most_bytes = 4 * detector.limits.max_bytes + 2**20
+    app = FastAPI(
+        title="fakedet",
+        version=__version__,
+        description="Tells a camera photograph from an AI-generated image.",
+        docs_url=None,  # FastAPI's pages load scripts from another host
+        redoc_url=None,
+    )
+    app.add_middleware(Headers)
+
+    @app.post("/predict", summary="Score one image, or several", openapi_extra=BODY, responses=RESPONSES)
+    async def predict(request: Request) -> JSONResponse:
+        body = BoundedBody(request.receive, most_bytes)
+        try:
+            with gate:
+                files = await read_images(Request(request.scope, body), max_files)
+                try:
+                    results = []
+                    for file in files:
+                        async with gate.turn:
+                            results.append(await run_in_threadpool(scorer.score, file.file, base_name(file.filename)))
+                finally:
+                    for file in files:
+                        await file.close()
+        except ServerError as error:
+            await body.drain()
+            return answer(Failure(error))
+        if len(results) > 1:
+            return JSONResponse([result.to_dict() for result in results])
+        return answer(results[0])
+
+    @app.api_route("/predict", methods=["GET", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    def wrong_method() -> JSONResponse:
+        text = "Send images with POST, as a multipart form with the field 'image'."
+        return answer(Failure(ServerError(405, "method_not_allowed", text)))
+
+    @app.get("/health", summary="Is it up, and how busy")
+    def health() -> dict:
+        return {"status": "ok", "version": __version__, "busy": gate.inside, "most": gate.most}
+
+    @app.get("/model", summary="Which checkpoint answers")
+    def model() -> dict:
+        config, limits = detector.config, detector.limits
+        keys = "backbone input_size max_views aggregate threshold unsure_band calibration_temperature calibration_bias"
+        return {
+            "schema": SCHEMA,
+            "version": __version__,
+            "model": detector.model_facts,
+            "why": why or detector.checkpoint.note,
+            "config": {key: getattr(config, key) for key in keys.split()},
+            "labels": {"0": "real", "1": "fake"},
+            "limits": {**dataclasses.asdict(limits), "max_files": max_files, "max_body_bytes": most_bytes},
+        }
+
+    return app
+
+
+def answer(result: Verdict | Failure) -> JSONResponse:
+    """A result as JSON, with its HTTP status."""
+    status = getattr(result.error, "status", 500) if isinstance(result, Failure) else 200
+    headers = {503: {"Retry-After": "1"}, 405: {"Allow": "POST"}}.get(status)
+    return JSONResponse(result.to_dict(), status, headers)
+
+
+def base_name(name: str | None) -> str | None:
+    """A file's name without folders and control characters, at most 120 characters; None where there is none."""
+    name = "".join(c for c in (name or "").replace("\\", "/").rsplit("/", 1)[-1] if c.isprintable())
+    return name[:120] or None
+
+
+async def read_images(request: Request, max_files: int) -> list[UploadFile]:
+    """The files of the field `image`; large ones lie on disk, not in memory.
+
+    Raises:
+        ServerError: Not a form, no such field, too many files, too large, or too slow.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise ServerError(400, "not_multipart", "Send the image as a multipart form with the field 'image'.")
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            form = await request.form(max_files=max_files, max_fields=16)
+    except TimeoutError:
+        raise ServerError(408, "too_slow", f"The upload did not end within {READ_SECONDS} seconds.") from None
+    except HTTPException as error:  # broken form, or more files than allowed
+        raise ServerError(400, "bad_form", f"The form cannot be read: {error.detail}") from None
+    files = [value for value in form.getlist("image") if isinstance(value, UploadFile)]
+    if not files:
+        raise ServerError(400, "missing_field", "The form has no file in the field 'image'.")
+    return files
+
+
+class BoundedBody:
+    """A request body that ends with 413 instead of growing without bound."""
+
+    def __init__(self, receive: Receive, most: int):
+        self.receive, self.most, self.seen, self.more = receive, most, 0, True
+
+    async def __call__(self) -> Message:
+        message = await self.receive()
+        self.seen += len(message.get("body", b""))
+        self.more = message.get("more_body", False)
+        if self.seen > self.most:
+            raise ServerError(413, "body_too_large", f"The request is larger than {self.most / 2**20:.0f} MB.")
+        return message
+
+    async def drain(self) -> None:
+        """Reads a refused body to its end, within bounds: a client that still sends would not see the answer."""
+        try:
+            async with asyncio.timeout(20):
+                while self.more and self.seen <= 2 * self.most:
+                    message = await self.receive()
+                    self.seen += len(message.get("body", b""))
+                    self.more = message.get("more_body", False)
+        except TimeoutError:
+            return
+
+
+class Headers:
+    """Adds security headers to every answer, and "do not store" to ours."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def wrapped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                ours = scope["path"] in OURS
+                policy = "default-src 'none'; frame-ancestors 'none'" if ours else PAGE_POLICY
+                added = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin"}
+                added |= {"content-security-policy": policy} | ({"cache-control": "no-store"} if ours else {})
+                present = {name.lower() for name, _ in message["headers"]}
+                new = [(k.encode(), v.encode()) for k, v in added.items() if k.encode() not in present]
+                message = {**message, "headers": [*message["headers"], *new]}
+            await send(message)
+
+        await self.app(scope, receive, wrapped if scope["type"] == "http" else send)

@@ -1,0 +1,224 @@
+"""Many pictures at once: files and ZIP archives in; rows, a gallery, CSV and JSON out. One bad file is one row."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import time
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from html import escape
+from pathlib import Path, PurePosixPath
+
+from .api import Scorer, ServerError
+from .heatmap import display
+from .images import TooManyBytes
+from .page import NAMES, hints, percent
+from .verdict import Failure, Verdict
+
+COLUMNS = ("File", "Answer", "P(AI-generated)", "Pixels", "Notes")
+FIELDS = "file verdict p_fake logit width height format bytes sha256 notes error_code error_message".split()
+THUMB_SIDE = 220
+# What a damaged or locked archive makes `zipfile` raise.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError)
+
+
+@dataclass
+class Item:
+    """One picture's outcome, with a thumbnail (data URI) where there is one."""
+
+    result: Verdict | Failure
+    thumb: str = ""
+
+    @property
+    def kind(self) -> str:
+        """ "fake", "real", "unsure" or "error"."""
+        return self.result.verdict if isinstance(self.result, Verdict) else "error"
+
+
+@dataclass
+class Batch:
+    """What is known so far.
+
+    Attributes:
+        total: Pictures found; more than `len(items)` while it runs.
+        items: In the order in which they came.
+        started: `time.monotonic()` at the beginning.
+    """
+
+    total: int
+    items: list[Item] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    def ordered(self) -> list[Item]:
+        """Most likely AI-generated first, failures last."""
+        return sorted(self.items, key=lambda i: (i.kind == "error", -getattr(i.result, "p_fake", 0.0)))
+
+
+def unpack(paths: Iterable[tuple[str, str]], most: int) -> list[tuple[str, str | bytes | Failure]]:
+    """Files and the members of ZIP archives as (name, what to score).
+
+    Members are read one at a time in `read_member`; here only names are listed, so a ZIP bomb costs nothing.
+
+    Args:
+        paths: (path on this machine, name that the sender gave).
+        most: Pictures taken at most; what is beyond is told in one failure.
+    """
+    found: list[tuple[str, str | bytes | Failure]] = []
+    for path, name in paths:
+        if not zipfile.is_zipfile(path):
+            found.append((name, path))
+            continue
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = [info.filename for info in archive.infolist() if _is_picture(info)]
+            found += [(f"{name}/{member}", f"{path}\0{member}") for member in members[: most + 1]]
+        except ZIP_ERRORS:
+            found.append((name, Failure(ServerError(422, "corrupt_zip", "This ZIP archive is damaged."), name)))
+    if len(found) > most:
+        text = f"Only the first {most} pictures were checked: that is the most at a time."
+        found = [*found[:most], ("(the rest)", Failure(ServerError(413, "too_many_files", text), "(the rest)"))]
+    return found
+
+
+def _is_picture(info: zipfile.ZipInfo) -> bool:
+    parts = PurePosixPath(info.filename).parts
+    return not info.is_dir() and not any(part.startswith((".", "__MACOSX")) for part in parts)
+
+
+def read_member(place: str, max_bytes: int) -> bytes:
+    """The bytes of "archive path NUL member", never more than allowed, whatever its header claims.
+
+    Raises:
+        ImageError: Too large.
+        ServerError: Damaged or locked.
+    """
+    path, member = place.split("\0", 1)
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+            data = file.read(max_bytes + 1)
+    except (*ZIP_ERRORS, KeyError):
+        raise ServerError(422, "corrupt_zip", "This part of the ZIP archive is damaged or locked.") from None
+    if len(data) > max_bytes:
+        raise TooManyBytes(f"It is larger than {max_bytes / 2**20:g} MB, the most that is read.")
+    return data
+
+
+def run(scorer: Scorer, paths: Iterable[tuple[str, str]], most: int, thumbs: bool = True) -> Iterator[Batch]:
+    """Scores files and archives one after the other; yields the same Batch after each picture."""
+    max_bytes = scorer.detector.limits.max_bytes
+    work = unpack(paths, most)
+    batch = Batch(len(work))
+    for name, source in work:
+        result: Verdict | Failure
+        if isinstance(source, Failure):
+            result = source
+        else:
+            try:
+                place = read_member(source, max_bytes) if "\0" in source else source
+                result = scorer.score(place, name, heatmap=thumbs)
+            except (ServerError, TooManyBytes) as error:
+                result = Failure(error, name)
+        batch.items.append(Item(*_light(result)))
+        yield batch
+    if not work:
+        yield batch
+
+
+def _light(result: Verdict | Failure) -> tuple[Verdict | Failure, str]:
+    """The result without its pixels, and a thumbnail: hundreds of pictures must not stay in memory."""
+    if isinstance(result, Failure) or result.picture is None:
+        return result, ""
+    buffer = io.BytesIO()
+    display(result.picture, THUMB_SIDE).save(buffer, "JPEG", quality=70)
+    thumb = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return replace(result, picture=None, signed_map=None), thumb
+
+
+# --- what people see ------------------------------------------------------------------------------------------------
+
+
+def summary(batch: Batch, done: bool = False) -> str:
+    """Counts, and while it runs a bar with the time left."""
+    count, total = len(batch.items), batch.total
+    kinds = [item.kind for item in batch.items]
+    words = ", ".join(
+        f"{kinds.count(kind)} {name}"
+        for kind, name in zip(NAMES, ("AI-generated", "photographs", "unsure", "not checked"), strict=True)
+        if kind in kinds
+    )
+    if not total:
+        return '<div class="fd-card"><h2>No pictures found</h2><p>Add image files, or a ZIP that holds some.</p></div>'
+    left = (time.monotonic() - batch.started) / max(count, 1) * (total - count)
+    state = "Done" if done else f"{count} of {total}, about {left:.0f} s left"
+    return (
+        f'<div class="fd-card" role="status"><p class="fd-small">{state}</p><h2>{words or "Starting"}</h2>'
+        + ("" if done else f'<div class="fd-progress"><i style="width:{100 * count / total:.0f}%"></i></div>')
+        + "</div>"
+    )
+
+
+def badge(item: Item) -> str:
+    """The answer in two or three words."""
+    result = item.result
+    if isinstance(result, Failure):
+        return NAMES["error"]
+    return "Unsure" if result.verdict == "unsure" else f"{NAMES[result.verdict]} {percent(result)} %"
+
+
+def gallery(batch: Batch) -> str:
+    """Cards with a thumbnail and a badge, most likely AI-generated first."""
+    cards = []
+    for item in batch.ordered():
+        name = escape(item.result.file or "")
+        image = f'<img src="{item.thumb}" alt="">' if item.thumb else ""
+        why = f"<br>{escape(str(item.result.error))}" if isinstance(item.result, Failure) else ""
+        cards.append(
+            f'<figure>{image}<figcaption><span class="fd-badge fd-{item.kind}">{badge(item)}</span><br>{name}{why}'
+            "</figcaption></figure>"
+        )
+    return f'<div class="fd-grid">{"".join(cards)}</div>'
+
+
+def as_table(batch: Batch) -> str:
+    """The same as an HTML table, in the order of the gallery."""
+    body = []
+    for item in batch.ordered():
+        result, cells = item.result, ["", "", ""]
+        if isinstance(result, Verdict):
+            size = f"{result.image['width']} x {result.image['height']}"
+            cells = [f"{result.p_fake:.3f}", size, " ".join(hints(result))]
+        else:
+            cells[2] = str(result.error)
+        line = [result.file or "", badge(item), *cells]
+        body.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>")
+    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+    return (
+        '<div class="fd-wide" tabindex="0" role="region" aria-label="All answers"><table class="fd-table">'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def write_files(batch: Batch, folder: Path) -> tuple[str, str]:
+    """Writes fakedet.csv and fakedet.json; the JSON holds the same objects as every other surface."""
+    results = [item.result.to_dict() for item in batch.items]
+    as_json, as_csv = folder / "fakedet.json", folder / "fakedet.csv"
+    as_json.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    with as_csv.open("w", newline="", encoding="utf-8-sig") as file:  # the mark makes Excel read it as UTF-8
+        writer = csv.DictWriter(file, FIELDS)
+        writer.writeheader()
+        for row in results:
+            error = row.get("error", {})
+            flat = {**row, **row.get("image", {}), "notes": " ".join(row.get("notes", ()))}
+            flat |= {"error_code": error.get("code"), "error_message": error.get("message")}
+            writer.writerow({key: _tame(flat.get(key)) for key in FIELDS})
+    return str(as_csv), str(as_json)
+
+
+def _tame(value):
+    """A spreadsheet runs what begins with these signs; a stranger chose the file name."""
+    return "'" + value if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

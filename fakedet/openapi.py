@@ -1,0 +1,60 @@
+"""What the REST interface takes and gives, in OpenAPI's words. Written out, for the form is read by hand."""
+
+from __future__ import annotations
+
+_FILE = {"type": "string", "format": "binary"}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {"image": {"type": "array", "items": _FILE, "description": "One file or several."}},
+                }
+            }
+        },
+    }
+}
+_ERROR = {
+    "type": "object",
+    "properties": {
+        "schema": {"type": "string"},
+        "file": {"type": "string"},
+        "error": {"type": "object", "properties": {"code": {"type": "string"}, "message": {"type": "string"}}},
+    },
+}
+_NUMBER, _TEXT, _OBJECT = {"type": "number"}, {"type": "string"}, {"type": "object"}
+_VERDICT = {
+    "type": "object",
+    "properties": {
+        "schema": _TEXT,
+        "file": _TEXT,
+        "verdict": {"type": "string", "enum": ["real", "fake", "unsure"]},
+        "p_fake": {"type": "number", "minimum": 0, "maximum": 1},
+        "logit": _NUMBER,
+        "threshold": _NUMBER,
+        "unsure_band": {"type": "array", "items": _NUMBER},
+        "generator": {"type": ["object", "null"]},
+        "provenance": {"type": ["object", "null"]},
+        "notes": {"type": "array", "items": _TEXT},
+        "image": _OBJECT,
+        "views": {"type": "integer"},
+        "model": _OBJECT,
+        "ms": _OBJECT,
+    },
+}
+_ANSWER = {"oneOf": [_VERDICT, {"type": "array", "items": {"oneOf": [_VERDICT, _ERROR]}}]}
+_GOOD = {"description": "A Verdict, or a list", "content": {"application/json": {"schema": _ANSWER}}}
+RESPONSES: dict = {200: _GOOD} | {
+    status: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
+    for status, text in {
+        400: "No image in the form, or an empty one",
+        408: "The upload was too slow",
+        413: "Too many bytes or pixels",
+        415: "Not an image format that is read",
+        422: "A damaged image",
+        503: "Busy; try again after the seconds in Retry-After",
+    }.items()
+}

@@ -1,0 +1,131 @@
+"""The page's further panels as HTML and Markdown: frequencies, the model, what programs need, the privacy note."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html import escape
+
+from PIL import Image
+
+from . import spectrum
+from .detector import Detector
+from .page import table
+
+FREQUENCY_WAIT = '<p class="fd-quiet">Working ...</p>'
+
+
+def source_line(detector: Detector, why: str) -> str:
+    """Which model answers and why; a warning where it is not the one that was asked for."""
+    asked_for_other = why != detector.checkpoint.note
+    return f'<div class="fd-source{" fd-warn" if asked_for_other else ""}">Model: {escape(why)}</div>'
+
+
+def model_facts(detector: Detector) -> str:
+    """The loaded checkpoint in a table."""
+    config, facts = detector.config, detector.model_facts
+    return table(
+        [
+            ("Answers now", facts["id"]),
+            ("Revision", facts["revision"] or "none"),
+            ("Network", f"{config.backbone}, then {config.hidden_size} units, then one"),
+            ("Sees", f"up to {config.max_views} crops of {config.input_size} x {config.input_size} pixels"),
+            ("Threshold, unsure band", f"{config.threshold:g}, {config.unsure_band[0]:g} to {config.unsure_band[1]:g}"),
+            ("Runs on", facts["runtime"]),
+            ("Weights (SHA-256)", facts["sha256"]),
+        ]
+    )
+
+
+def model_card(detector: Detector) -> str:
+    """The checkpoint's own card as Markdown that loads nothing: no front matter, images become links, HTML is text."""
+    try:
+        text = (detector.checkpoint.folder / "README.md").read_text(encoding="utf-8", errors="replace")[:100_000]
+    except OSError:
+        return "*This checkpoint comes without a model card.*"
+    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    return re.sub(r"<(?=[/!a-zA-Z])", "&lt;", text.replace("![", "["))
+
+
+def privacy(minutes: float) -> str:
+    """The note at the foot of the page."""
+    return (
+        '<div class="fd-foot"><p><b>Your pictures</b> go to this server and nowhere else. They lie in a temporary '
+        f"folder for about {minutes:g} minutes, so that this page can show them, and are then deleted. Nothing is "
+        "kept, counted or learned from, and this page talks to no other host.</p></div>"
+    )
+
+
+def sentence(text: str) -> str:
+    """One plain sentence."""
+    return f'<p class="fd-quiet">{escape(text)}</p>'
+
+
+def frequency(image: Image.Image) -> str:
+    """The log spectrum and its radial profile, with how to read them."""
+    power = spectrum.power(image)
+    profile = spectrum.radial_profile(power)
+    buffer = io.BytesIO()
+    spectrum.picture(power).save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    count = spectrum.outside(profile)
+    where = "inside the band" if not count else f"outside the band in {count} of {spectrum.RINGS} places"
+    return (
+        '<div class="fd-section"><p>How much coarse and fine structure the picture holds. Nine in ten camera '
+        f"photographs lie in the grey band; this picture lies <b>{where}</b>. Good generators lie there too, and "
+        "resizing or compressing moves the line as well. It is for the curious: the answer does not use it.</p></div>"
+        '<div class="fd-waves">'
+        f"{spectrum.chart(profile)}"
+        f'<figure><img src="data:image/png;base64,{data}" alt="Log spectrum of the picture">'
+        "<figcaption>Spectrum: coarse structure in the middle, fine structure outside. A regular grid of bright dots "
+        "often comes from a generator or from JPEG blocks.</figcaption></figure></div>"
+    )
+
+
+def many_intro(most: int) -> str:
+    """What the second tab does."""
+    return (
+        f'<div class="fd-section"><p>Up to {most} pictures at a time, as files or in a ZIP. The most likely '
+        "AI-generated come first. A file that cannot be read is told in its row and stops nothing.</p></div>"
+    )
+
+
+def programs(mcp: bool, address: str) -> str:
+    """Markdown on how programs ask; all answers are the same JSON."""
+    text = """
+### REST
+One image gives one JSON object, several give a list. Errors have a code and an HTTP status.
+
+```bash
+curl -F image=@photo.jpg ADDRESS/predict
+curl -F image=@one.jpg -F image=@two.png ADDRESS/predict
+curl ADDRESS/health
+curl ADDRESS/model
+```
+The description for tools is at `ADDRESS/openapi.json`.
+
+### Python
+```python
+from gradio_client import Client, handle_file
+
+client = Client("ADDRESS")
+answer = client.predict(handle_file("photo.jpg"), api_name="/predict")
+answers = client.predict([handle_file("a.jpg"), handle_file("b.jpg")], api_name="/predict_batch")
+```
+
+### JavaScript
+```js
+const form = new FormData();
+form.append("image", file);
+const answer = await (await fetch("ADDRESS/predict", { method: "POST", body: form })).json();
+```
+
+### The answer
+`verdict` is "real", "fake" or "unsure"; `p_fake` is the probability, from 0 to 1, that the image is AI-generated.
+`schema` is "1": fields may be added, none will be renamed. An image that cannot be scored gives
+`{"schema": "1", "file": ..., "error": {"code": ..., "message": ...}}`.
+"""
+    if mcp:
+        text += "\n### MCP\nThe tools `predict` and `predict_batch` are at `ADDRESS/gradio_api/mcp/`.\n"
+    return text.replace("ADDRESS", address)

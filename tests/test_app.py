@@ -1,0 +1,213 @@
+"""The page in Chromium, and gradio_client: what a person and a program get from `python app.py`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+
+import pytest
+from conftest import ARTIFACTS, App, photo_like
+from gradio_client import Client, handle_file
+
+CARD = "#answer .fd-real, #answer .fd-fake, #answer .fd-unsure"
+
+
+def give(page, path):
+    """Uploads a picture."""
+    page.set_input_files("#picture input[type=file]", path)
+
+
+@pytest.fixture
+def answered(page, photo):
+    """A page that has answered for the photo."""
+    give(page, photo)
+    page.wait_for_selector(CARD)
+    return page
+
+
+def test_uploaded_picture_is_answered_in_words_first(answered, photo, detector):
+    verdict = detector.predict(photo)
+    assert answered.inner_text("#answer h2") == verdict.headline
+    bars = answered.inner_text("#bars")
+    assert "AI-generated" in bars and "Photograph" in bars and "%" in bars
+
+
+def test_name_is_shown_as_text_and_without_a_path(answered, app, photo):
+    # a file name is a stranger's text, and the server's folders are nobody's business
+    text = answered.inner_text("#answer")
+    assert photo.name in text and str(app.temp) not in answered.inner_text("body") and "fakedet-" not in text
+    assert answered.locator("#answer b").count() == 0
+
+
+def test_heat_map_lies_beside_the_original_and_its_strength_changes_at_once(answered):
+    # two loaded pictures of one size; the slider is a style of the page, so no request follows
+    answered.wait_for_function(
+        "() => [...document.querySelectorAll('#overlay img')].filter(i => i.naturalWidth > 0).length == 2"
+    )
+    measure = "[...document.querySelectorAll('#overlay img')].map(i => [i.naturalWidth, i.naturalHeight])"
+    sizes = answered.evaluate(measure)
+    assert sizes[0] == sizes[1] == [640, 480]
+    different = answered.evaluate("[...document.querySelectorAll('#overlay img')].map(i => i.src)")
+    assert different[0] != different[1]
+    answered.locator("#heat input[type=range]").fill("0.2")
+    answered.wait_for_function("() => getComputedStyle(document.querySelector('#overlay img.fixed')).opacity == 0.2")
+
+
+def test_details_are_folded_away_and_complete(answered, photo, detector):
+    assert not answered.locator("#details table").is_visible()
+    answered.click("#details button")
+    answered.wait_for_selector("#details table")
+    text = answered.inner_text("#details")
+    for expected in ("logit", "Threshold", "temperature", "640 x 480", "bundled", detector.model_facts["sha256"]):
+        assert expected in text
+
+
+def test_frequency_view_opens(answered):
+    answered.click("#frequency button")
+    answered.wait_for_selector("#frequency svg.fd-chart")
+
+
+def test_file_that_is_no_image_gets_one_friendly_sentence(page, tmp_path):
+    # a broken picture must never become a stack trace
+    bad = tmp_path / "holiday.jpg"
+    bad.write_bytes(b"this is not a picture")
+    give(page, bad)
+    page.wait_for_selector("#answer .fd-error")
+    text = page.inner_text("#answer")
+    assert "cannot be checked" in text and "not an image" in text and "Traceback" not in text
+    assert not page.locator("#overlay").is_visible()
+    assert page.problems == []
+
+
+def test_answer_follows_the_picture(answered, tmp_path):
+    # after a good picture a bad one must not leave the old answer standing, and clearing must empty the page
+    bad = tmp_path / "b.png"
+    bad.write_bytes(b"nothing")
+    answered.click("#picture button[aria-label='Remove Image']")
+    answered.wait_for_function("() => document.querySelector('#answer').innerText.includes('No picture yet')")
+    assert not answered.locator("#overlay").is_visible()
+    give(answered, bad)
+    answered.wait_for_selector("#answer .fd-error")
+
+
+def test_only_our_own_host_is_asked(answered, app):
+    # no fonts, scripts, counters from anywhere else
+    answered.wait_for_timeout(500)
+    assert answered.hosts - {""} == {app.url.removeprefix("http://")}
+    assert answered.problems == []
+
+
+def test_many_pictures_give_gallery_table_and_downloads(page, photo, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"nothing")
+    page.get_by_role("tab", name="Many").click()
+    page.set_input_files("#files input[type=file]", [photo, bad])
+    page.wait_for_function("() => document.querySelectorAll('#files tr').length == 2")
+    page.click("#start")
+    page.wait_for_selector("#csv")
+    assert page.locator("#gallery figure").count() == 2
+    assert "not checked" in page.inner_text("#batch-state")
+    with page.expect_download() as download:
+        page.click("#json")
+    rows = json.loads(open(download.value.path()).read())
+    assert rows[0]["file"] == photo.name and rows[1]["error"]["code"] == "unsupported_format"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_page_fits_and_keeps_a_screenshot(browser, app, photo, width, scheme):
+    # nothing may stick out to the right, on a phone or a desk, light or dark
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(app.url)
+    page.wait_for_selector("#picture input[type=file]", state="attached")
+    give(page, photo)
+    page.wait_for_selector(CARD)
+    page.wait_for_selector("#overlay img.fixed")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("body.dark").count() == (scheme == "dark")
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"page-{width}-{scheme}.png", full_page=True)
+    context.close()
+
+
+# --- programs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    return Client(app.url, verbose=False)
+
+
+def test_gradio_client_equals_python(client, photo, detector):
+    answer = client.predict(handle_file(str(photo)), api_name="/predict")
+    expected = detector.predict(photo)
+    assert abs(answer["p_fake"] - expected.p_fake) < 1e-3 and answer["verdict"] == expected.verdict
+    assert answer["image"]["sha256"] == hashlib.sha256(photo.read_bytes()).hexdigest()  # not re-encoded on the way
+    assert "/" not in answer["file"]
+
+
+def test_gradio_client_gets_bad_input_as_json(client, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"\xff\xd8\xff\xe0 cut")
+    answer = client.predict(handle_file(str(bad)), api_name="/predict")
+    assert answer["schema"] == "1" and answer["error"]["code"] == "corrupt_image"
+
+
+def test_predict_batch_keeps_order_and_rows(client, photo, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"")
+    answers = client.predict([handle_file(str(p)) for p in (photo, bad, photo)], api_name="/predict_batch")
+    assert answers[1]["error"]["code"] == "empty_input" and answers[0]["p_fake"] == answers[2]["p_fake"]
+
+
+def test_only_the_stable_endpoints_are_public(client):
+    # the page's own events may change; these two may not
+    assert set(client.view_api(return_format="dict")["named_endpoints"]) == {"/predict", "/predict_batch"}
+
+
+def test_addresses_are_not_fetched(client, app):
+    # a stranger must not be able to send this server to other hosts
+    with pytest.raises(Exception, match="not fetched"):
+        client.predict({"path": f"{app.url}/health", "meta": {"_type": "gradio.FileData"}}, api_name="/predict")
+
+
+# --- start and stop -------------------------------------------------------------------------------------------------
+
+
+def test_unreachable_model_falls_back_to_the_bundled_one_and_says_so(browser, tmp_path):
+    # a Hub that does not answer costs seconds, not the page; nor does the page claim to be the wanted model
+    dead = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "cache"), "FAKEDET_MODEL": "nobody/nothing"}
+    app = App(tmp_path, FAKEDET_KEEP_MINUTES="0.05", **dead)
+    try:
+        page = browser.new_page()
+        page.goto(app.url)
+        page.wait_for_selector(".fd-source.fd-warn")
+        text = page.inner_text(".fd-source.fd-warn >> nth=0")
+        assert "bundled" in text and "nobody/nothing" in text and "cannot be reached" in text
+        page.close()
+        photo_like(64, 64).save(tmp_path / "a.png")
+        Client(app.url, verbose=False).predict(handle_file(str(tmp_path / "a.png")), api_name="/predict")
+        assert_gone_within(20, app.temp, "a.png")
+    finally:
+        app.stop()
+    assert not list(app.temp.glob("fakedet-*"))  # the temporary folder goes with the app
+
+
+def assert_gone_within(seconds, folder, name):
+    """The privacy note promises that an upload is deleted."""
+    end = time.monotonic() + seconds
+    while list(folder.rglob(name)):
+        assert time.monotonic() < end, "the upload is still there"
+        time.sleep(0.5)
+
+
+def test_wrong_setting_is_one_sentence(monkeypatch):
+    # an owner's typing error is told, not traced
+    import app as application
+
+    monkeypatch.setenv("FAKEDET_MAX_MB", "many")
+    with pytest.raises(SystemExit, match="FAKEDET_MAX_MB must be a number"):
+        application.build_app()
