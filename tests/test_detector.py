@@ -193,7 +193,8 @@ def test_a_prompt_with_markup_is_shown_as_text(detector, tmp_path):
     from fakedet import page
 
     info = PngInfo()
-    info.add_text("parameters", "<img src=x onerror=alert(1)> **bold**\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5")
+    prompt = "<img src=x onerror=alert(1)> **bold**"
+    info.add_text("parameters", prompt + "\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5")
     Image.open(EXAMPLES[-1]).convert("RGB").save(tmp_path / "a.png", pnginfo=info)
     verdict = detector.predict(tmp_path / "a.png")
     for html in (page.provenance(verdict), page.verdict_card(verdict)):
