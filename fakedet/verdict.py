@@ -63,7 +63,7 @@ class Verdict:
         if self.declared:
             return self.declared
         if self.verdict == "unsure":
-            return f"{WORDS['unsure']}: {self.p_fake:.0%} AI-generated is too close to call".replace("%", " %")
+            return f"{WORDS['unsure']}: too close to call ({self.p_fake:.0%} AI-generated)".replace("%", " %")
         sure = self.p_fake if self.verdict == "fake" else 1 - self.p_fake
         # never "100 %": no detector earns that
         return f"{WORDS[self.verdict]}, {min(99, int(sure * 100))} %"
