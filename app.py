@@ -13,6 +13,7 @@ No network and no account are needed: without the Hub the model comes from the l
 | FAKEDET_MAX_UPLOAD_MB  | 250             | largest upload on the page (a ZIP archive), in MB                  |
 | FAKEDET_CONCURRENCY    | 2               | pictures scored at the same time                                   |
 | FAKEDET_QUEUE          | 32              | requests that may wait; more are told "busy"                       |
+| FAKEDET_C2PA_TRUST     | none            | PEM file of the signers whose Content Credentials are trusted      |
 | FAKEDET_KEEP_MINUTES   | 10              | how long an uploaded picture stays in the temporary folder         |
 
 GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and GRADIO_ROOT_PATH work as well.

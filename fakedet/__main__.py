@@ -66,7 +66,9 @@ def describe(verdict) -> str:
     filled = round(verdict.p_fake * 30)
     lines = [f"{verdict.file}: {verdict.headline}",
              f"  AI-generated {'█' * filled}{'·' * (30 - filled)} {verdict.p_fake:.1%}"]  # fmt: skip
-    return "\n".join(lines + [f"  note: {note}" for note in verdict.notes])
+    said = [item["sentence"] for item in (verdict.provenance or {}).get("evidence", ())]
+    lines += [f"  file: {sentence}" for sentence in said] + [f"  note: {note}" for note in verdict.notes]
+    return "\n".join(lines)
 
 
 def predict(args) -> int:

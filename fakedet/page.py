@@ -156,13 +156,16 @@ def details(verdict: Verdict, detector: Detector) -> str:
     """Technical facts of one answer."""
     facts, model, ms, config = verdict.image, verdict.model, verdict.ms, detector.config
     low, high = verdict.unsure_band
+    tiny = min(facts["width"], facts["height"]) < config.tiny_side
+    temperature = config.tiny_temperature if tiny else config.calibration_temperature
+    bias = config.tiny_bias if tiny else config.calibration_bias
     return table(
         [
             ("Probability of AI-generated", f"{verdict.p_fake:.4f}"),
             ("Raw score (logit)", f"{verdict.logit:+.4f}"),
-            ("Calibration", f"temperature {config.calibration_temperature:g}, bias {config.calibration_bias:g}"),
+            ("Calibration", f"temperature {temperature:.4g}, bias {bias:.4g}"),
             ("Threshold", f"{verdict.threshold:g}"),
-            ("Answered as unsure", f"between {low:g} and {high:g}" if high > low else "never (no band is set)"),
+            ("Answered as unsure", f"between {low:.2f} and {high:.2f}" if high > low else "never (no band is set)"),
             ("Views scored", f"{verdict.views}, {config.input_size} x {config.input_size} pixels each"),
             ("Time", ", ".join(f"{name} {value:.0f} ms" for name, value in ms.items())),
             ("Model", f"{model['id']}, revision {model['revision'] or 'none'}, {model['runtime']}"),

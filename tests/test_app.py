@@ -9,6 +9,7 @@ import time
 import pytest
 from conftest import ARTIFACTS, App, photo_like
 from gradio_client import Client, handle_file
+from PIL.PngImagePlugin import PngInfo
 
 CARD = "#answer .fd-real, #answer .fd-fake, #answer .fd-unsure"
 
@@ -61,6 +62,23 @@ def test_details_are_folded_away_and_complete(answered, photo, detector):
     text = answered.inner_text("#details")
     for expected in ("logit", "Threshold", "temperature", "640 x 480", "bundled", detector.model_facts["sha256"]):
         assert expected in text
+
+
+def test_what_the_file_declares_decides_and_its_prompt_is_shown_as_text(page, tmp_path):
+    # A prompt is a stranger's text: markup in it must not become markup of the page.
+    info = PngInfo()
+    prompt = "a castle <img src=x onerror=alert(1)> **bold** [link](http://example.org)"
+    info.add_text("parameters", prompt + "\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5")
+    photo_like().save(tmp_path / "castle.png", pnginfo=info)
+    give(page, tmp_path / "castle.png")
+    page.wait_for_selector(CARD)
+    assert "AI-generated (declared)" in page.inner_text("#answer h2")
+    page.click("#provenance button")
+    page.click("#provenance summary:has-text('Generator record')")
+    assert prompt in page.inner_text("#provenance") and "Euler a" in page.inner_text("#provenance")
+    assert page.locator("#provenance :is(img, strong, a), #answer :is(img, strong, a)").count() == 0
+    assert page.problems == []
+    page.screenshot(path=ARTIFACTS / "declared-1280-light.png", full_page=True)
 
 
 def test_frequency_view_opens(answered):
