@@ -81,17 +81,19 @@ def theme() -> gr.themes.Base:
 
 
 def percent(verdict: Verdict) -> int:
-    """Whole percent for the answer given, as in `Verdict.headline`: at most 99, and for "unsure" that of "fake"."""
-    if verdict.verdict == "unsure":
+    """Whole percent for the pixels' answer, as in `Verdict.headline`: at most 99, and for "unsure" that of "fake"."""
+    if verdict.pixel_verdict == "unsure":
         return round(100 * verdict.p_fake)
-    sure = verdict.p_fake if verdict.verdict == "fake" else 1 - verdict.p_fake
+    sure = verdict.p_fake if verdict.pixel_verdict == "fake" else 1 - verdict.p_fake
     return min(99, int(100 * sure))
 
 
 def bars(verdict: Verdict) -> dict[str, float]:
     """The confidence bars, in the same whole percents as the headline."""
     share = percent(verdict) / 100
-    first, second = ("Photograph", "AI-generated") if verdict.verdict == "real" else ("AI-generated", "Photograph")
+    first, second = (
+        ("Photograph", "AI-generated") if verdict.pixel_verdict == "real" else ("AI-generated", "Photograph")
+    )
     return {first: share, second: round(1 - share, 2)}
 
 

@@ -75,7 +75,11 @@ def one_picture(scorer: Scorer, examples: list[str]) -> None:
             return [page.error_card(result), *nothing]
         return [
             page.verdict_card(result),
-            gr.update(value=page.bars(result), visible=True),
+            gr.update(
+                value=page.bars(result),
+                visible=True,
+                label="How sure" if result.decided_by == "pixels" else "What the pixels alone say",
+            ),
             gr.update(visible=True),
             (display(result.picture), result.overlay(opacity=0.95)),
             gr.update(open=False),

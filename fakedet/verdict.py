@@ -51,7 +51,7 @@ class Verdict:
     generator: dict | None = None
     provenance: dict | None = None
     decided_by: str = "pixels"
-    pixel_verdict: str | None = None
+    pixel_verdict: str = ""
     declared: str | None = None
     signed_map: np.ndarray | None = field(default=None, repr=False, compare=False)
     picture: Image.Image | None = field(default=None, repr=False, compare=False)
@@ -103,7 +103,7 @@ class Verdict:
             "generator": self.generator,
             "provenance": self.provenance,
             "decided_by": self.decided_by,
-            "pixel_verdict": self.pixel_verdict or self.verdict,
+            "pixel_verdict": self.pixel_verdict,
             "notes": list(self.notes),
             "image": dict(self.image),
             "views": self.views,
