@@ -29,7 +29,8 @@ INTRO = """<div class="fd-head"><h1>Photograph or AI-generated?</h1>
 EMPTY = """<div class="fd-card"><p class="fd-small">Answer</p><h2>No picture yet</h2>
 <p>The answer will stand here, in words, with how sure it is. It takes about a second.</p></div>"""
 LIMITS = """<div class="fd-section"><h3>What it cannot tell</h3><ul>
-<li><b>It is a clue, not a proof.</b> It is wrong at times, most often on kinds of pictures it never learned from.</li>
+<li><b>It is a clue, not a proof.</b> It is wrong at times, most often on kinds of pictures it never learned
+from: the tab “Model” says how often.</li>
 <li><b>It cannot say whether a scene is true.</b> A real photograph can be staged, cropped or shown out of context.</li>
 <li><b>Copies lose evidence.</b> Small, screenshotted or heavily compressed copies tell less: use the original.</li>
 <li><b>Edited photographs and drawings lie in between.</b> It tells photographs from wholly generated pictures.</li>
