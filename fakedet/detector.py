@@ -121,14 +121,13 @@ class Detector:
 
     def calibrate(self, logit: float, tiny: bool = False) -> float:
         """P(fake), 0..1, for a raw aggregated logit of an image whose short side is (or not) below `tiny_side`."""
-        config = self.config
-        temperature = config.tiny_temperature if tiny else config.calibration_temperature
-        z = logit / temperature + (config.tiny_bias if tiny else config.calibration_bias)
+        temperature, bias, _ = self.config.calibration(tiny)
+        z = logit / temperature + bias
         return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
 
     def decide(self, p_fake: float, tiny: bool = False) -> str:
         """ "real", "fake" or "unsure" for a calibrated probability."""
-        low, high = self.config.tiny_unsure_band if tiny else self.config.unsure_band
+        low, high = self.config.calibration(tiny)[2]
         if low < p_fake < high:
             return "unsure"
         return "fake" if p_fake >= self.config.threshold else "real"
@@ -184,7 +183,7 @@ class Detector:
             p_fake=p_fake,
             logit=logit,
             threshold=self.config.threshold,
-            unsure_band=tuple(self.config.tiny_unsure_band if tiny else self.config.unsure_band),
+            unsure_band=self.config.calibration(tiny)[2],
             image=job.loaded.facts,
             views=len(views.boxes),
             model=self.model_facts,

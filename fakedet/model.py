@@ -88,6 +88,12 @@ class FakeDetConfig(PreTrainedConfig):
         self.tiny_unsure_band = list(tiny_unsure_band)
         self.check()
 
+    def calibration(self, tiny: bool) -> tuple[float, float, tuple[float, float]]:
+        """Temperature, bias and unsure band of images whose short side is (or not) below `tiny_side`."""
+        if tiny:
+            return self.tiny_temperature, self.tiny_bias, tuple(self.tiny_unsure_band)
+        return self.calibration_temperature, self.calibration_bias, tuple(self.unsure_band)
+
     def check(self) -> None:
         """Refuses a configuration that could not have been written by us.
 

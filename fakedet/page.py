@@ -160,8 +160,7 @@ def details(verdict: Verdict, detector: Detector) -> str:
     facts, model, ms, config = verdict.image, verdict.model, verdict.ms, detector.config
     low, high = verdict.unsure_band
     tiny = min(facts["width"], facts["height"]) < config.tiny_side
-    temperature = config.tiny_temperature if tiny else config.calibration_temperature
-    bias = config.tiny_bias if tiny else config.calibration_bias
+    temperature, bias, _ = config.calibration(tiny)
     return table(
         [
             ("Probability of AI-generated", f"{verdict.p_fake:.4f}"),
