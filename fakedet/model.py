@@ -37,6 +37,8 @@ class FakeDetConfig(PreTrainedConfig):
             like CIFAKE's 32 pixels are another population than photographs, and one temperature cannot be honest
             about both. 0 is off.
         tiny_temperature, tiny_bias, tiny_unsure_band: As above, for those images.
+        tiny_input_size: Side in pixels of the views of those images, at most `input_size`; 0 is the same side. An icon
+            that is scaled up further shows nothing more and costs more.
 
     Raises:
         ValueError: A value is of the wrong type or out of range.
@@ -63,6 +65,7 @@ class FakeDetConfig(PreTrainedConfig):
         tiny_temperature: float = 1.0,
         tiny_bias: float = 0.0,
         tiny_unsure_band: tuple[float, float] = (0.5, 0.5),
+        tiny_input_size: int = 0,
         **kwargs,
     ):
         kwargs["id2label"] = dict(enumerate(LABELS))
@@ -86,6 +89,7 @@ class FakeDetConfig(PreTrainedConfig):
         self.tiny_temperature = tiny_temperature
         self.tiny_bias = tiny_bias
         self.tiny_unsure_band = list(tiny_unsure_band)
+        self.tiny_input_size = tiny_input_size
         self.check()
 
     def calibration(self, tiny: bool) -> tuple[float, float, tuple[float, float]]:
@@ -126,6 +130,8 @@ class FakeDetConfig(PreTrainedConfig):
         for key in ("calibration_bias", "tiny_bias"):
             need(key, number(getattr(self, key), -100, 100), "a number from -100 to 100")
         need("tiny_side", whole(self.tiny_side, 0, 1024), "a whole number from 0 to 1024")
+        small = self.tiny_input_size == 0 or whole(self.tiny_input_size, 32, self.input_size)
+        need("tiny_input_size", small, "0 or a whole number from 32 to input_size")
         need("threshold", number(self.threshold, 0, 1), "a number from 0 to 1")
         for key in ("unsure_band", "tiny_unsure_band"):
             band = getattr(self, key)
@@ -199,6 +205,28 @@ class FakeDetForImageClassification(PreTrainedModel):
         height, width = features.shape[2:]
         return torch.einsum("nc,nchw->nhw", weights, features) / (height * width)
 
+    def score(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Raw logits (N,) and signed maps (N, h, w) of views (N, 3, S, S) that are all of one side."""
+        features, pooled = self.pooled(pixels.contiguous(memory_format=torch.channels_last))
+        return self.head(pooled), self.cam(features, pooled)
+
+    def score_both_sides(self, pixels: torch.Tensor, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """`score` for views (N, 3, S, S) of which some (`small`, (N,) bool) fill the upper left corner only.
+
+        The maps of the small ones are brought to the size of the others, nearest neighbour.
+        """
+        side = self.config.tiny_input_size
+        if small.all():
+            return self.score(pixels[..., :side, :side])
+        logit, cam = self.score(pixels[~small])
+        all_logits, all_maps = logit.new_zeros(len(pixels)), cam.new_zeros(len(pixels), *cam.shape[1:])
+        all_logits[~small], all_maps[~small] = logit, cam
+        if small.any():
+            logit, cam = self.score(pixels[small][..., :side, :side])
+            all_logits[small] = logit
+            all_maps[small] = nn.functional.interpolate(cam[None], all_maps.shape[1:])[0]
+        return all_logits, all_maps
+
     def forward(
         self,
         pixel_values: torch.Tensor,
@@ -210,7 +238,8 @@ class FakeDetForImageClassification(PreTrainedModel):
         """Scores views, or images made of several views.
 
         Args:
-            pixel_values: (B, 3, S, S), one view an image, or (B, V, 3, S, S), normalised floats.
+            pixel_values: (B, 3, S, S), one view an image, or (B, V, 3, S, S), normalised floats. Where
+                `tiny_input_size` is set, a tiny image's view is the upper left corner of its S x S, of that side.
             view_count: (B,) or (B, 1), how many of the V views count; the rest is padding. All when missing.
             tiny: (B,) or (B, 1), 1 where the image's short side is below `tiny_side`; none when missing.
             labels: (B,), 0 = real, 1 = fake.
@@ -225,8 +254,11 @@ class FakeDetForImageClassification(PreTrainedModel):
             pixels = pixel_values[valid]
         else:
             pixels = pixel_values
-        features, pooled = self.pooled(pixels.contiguous(memory_format=torch.channels_last))
-        logit, cam = self.head(pooled), self.cam(features, pooled)
+        small = None
+        if tiny is not None and 0 < self.config.tiny_input_size < shape[-1]:
+            small = tiny.reshape(-1).to(pixels.device) > 0
+            small = small[:, None].expand(valid.shape)[valid] if pixel_values.ndim == 5 else small
+        logit, cam = self.score(pixels) if small is None else self.score_both_sides(pixels, small)
         if pixel_values.ndim == 5:
             per_view = logit.new_full(valid.shape, 0.0).masked_scatter(valid, logit)
             maps = cam.new_zeros(*valid.shape, *cam.shape[1:])

@@ -13,7 +13,7 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from .model import FakeDetConfig, FakeDetForImageClassification
 from .views import make_views
 
-KEYS = ("input_size", "max_views", "mirror_single", "image_mean", "image_std", "tiny_side")
+KEYS = ("input_size", "max_views", "mirror_single", "image_mean", "image_std", "tiny_side", "tiny_input_size")
 
 
 class FakeDetImageProcessor(BaseImageProcessor):
@@ -52,7 +52,8 @@ class FakeDetImageProcessor(BaseImageProcessor):
             if not isinstance(image, Image.Image):
                 image = Image.fromarray(np.asarray(image))
             views = make_views(image.convert("RGB"), config)
-            pixels[row, : len(views.boxes)] = views.pixels
+            side = views.pixels.shape[-1]  # a tiny image's views may be smaller and fill one corner
+            pixels[row, : len(views.boxes), :, :side, :side] = views.pixels
             counts[row] = len(views.boxes)
             tiny[row] = min(image.size) < self.tiny_side
         return BatchFeature({"pixel_values": pixels, "view_count": counts, "tiny": tiny}, tensor_type=return_tensors)

@@ -68,12 +68,18 @@ def to_tensor(crops: list[np.ndarray], mean: list[float], std: list[float]) -> t
     return (stacked - offset) / (torch.tensor(std).view(1, 3, 1, 1) * 255)
 
 
+def view_side(image: Image.Image, config) -> int:
+    """Side in pixels of the square views of this image; tiny images may have smaller ones (`tiny_input_size`)."""
+    return (config.tiny_input_size if min(image.size) < config.tiny_side else 0) or config.input_size
+
+
 def make_views(image: Image.Image, config, max_views: int | None = None) -> Views:
     """Cuts an image into the views that its score is made of.
 
     Args:
         image: Upright, mode RGB, any size.
-        config: A FakeDetConfig; read are input_size, max_views, mirror_single, image_mean, image_std.
+        config: A FakeDetConfig; read are input_size, tiny_side, tiny_input_size, max_views, mirror_single, image_mean,
+            image_std.
         max_views: In place of the configuration's.
 
     Returns:
@@ -86,7 +92,7 @@ def make_views(image: Image.Image, config, max_views: int | None = None) -> View
         raise ValueError(f"views are made of RGB images, not of mode {image.mode}")
     if max(image.size) > 64 * min(image.size):
         raise ValueError("the image is more than 64 times as long as it is wide")
-    size = config.input_size
+    size = view_side(image, config)
     max_views = config.max_views if max_views is None else max_views
     scaled = scale_up(image, size)
     ratio = image.size[0] / scaled.size[0]

@@ -121,6 +121,35 @@ def test_unsure_is_what_lies_strictly_inside_the_band(detector, monkeypatch):
     assert detector.calibrate(-1e6) == 0 and detector.calibrate(1e6) == 1
 
 
+def test_icons_and_photographs_of_one_batch_may_have_views_of_different_sides(tmp_path, detector):
+    # A checkpoint may look at icons in smaller views; order, scores and the pipeline's answers must not care.
+    from transformers import pipeline
+
+    from fakedet.hub import save_checkpoint
+    from fakedet.model import FakeDetConfig, FakeDetForImageClassification
+
+    config = detector.config.to_dict() | {"input_size": 96, "tiny_side": 48, "tiny_input_size": 64}
+    model = FakeDetForImageClassification(FakeDetConfig.from_dict(config))
+    model.load_state_dict(detector.checkpoint.model.state_dict())
+    mixed = Detector.from_pretrained(save_checkpoint(model, tmp_path / "model"))
+    rng, pictures = np.random.default_rng(3), []
+    for number, side in enumerate((200, 32, 120, 40)):
+        pictures.append(tmp_path / f"{number}.png")
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(pictures[-1])
+    single = [mixed.predict(path, heatmap=True) for path in pictures]
+    together = list(mixed.predict_many(pictures, heatmap=True))
+    assert [verdict.file for verdict in together] == [str(path) for path in pictures]
+    classify = pipeline("image-classification", model=str(tmp_path / "model"))
+    for one, many, path in zip(single, together, pictures, strict=True):
+        assert many.logit == pytest.approx(one.logit, abs=1e-3)
+        assert many.overlay().size == one.overlay().size
+        assert {row["label"]: row["score"] for row in classify(str(path))}["fake"] == pytest.approx(
+            one.p_fake, abs=1e-3
+        )
+    # an icon is seen exactly as the bundled checkpoint sees it, whose views have that side everywhere
+    assert single[1].logit == pytest.approx(detector.predict(pictures[1]).logit, abs=1e-3)
+
+
 def test_a_tiny_picture_gets_a_warning(detector, folder):
     assert any("tiny" in note for note in detector.predict(folder / "sub" / "b.png").notes)
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from fakedet import FakeDetConfig, FakeDetForImageClassification
 from fakedet.hub import save_checkpoint
+from fakedet.processing import FakeDetImageProcessor
 from fakedet.views import make_views
 
 BACKBONES = ("efficientnet_b0", "resnet18", "mobilenetv2_100")
@@ -47,6 +48,22 @@ def test_tiny_images_have_a_calibration_of_their_own():
     out = model(torch.randn(2, 3, 64, 64), tiny=torch.tensor([[1], [0]]))
     expected = torch.sigmoid(torch.stack([out.logit[0] / 0.5 + 0.2, out.logit[1]]))
     torch.testing.assert_close(out.logits.softmax(-1)[:, 1], expected)
+
+
+def test_tiny_images_may_have_smaller_views_and_one_batch_holds_both():
+    model = network(tiny_side=40, tiny_input_size=32)
+    photo, icon = (Image.fromarray(np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8))
+                   for side in (70, 24))  # fmt: skip
+    assert make_views(photo, model.config).pixels.shape[-1] == 64
+    small = make_views(icon, model.config).pixels
+    assert small.shape[-1] == 32
+    batch = FakeDetImageProcessor(**model.config.to_dict())([photo, icon])
+    got = model(**batch)
+    expected = [model(make_views(photo, model.config).pixels).logit.mean(), model(small).logit.mean()]
+    torch.testing.assert_close(got.logit, torch.stack(expected))
+    assert got.cam.shape[2:] == (2, 2)
+    alone = FakeDetImageProcessor(**model.config.to_dict())([icon])
+    torch.testing.assert_close(model(**alone).logit, expected[1][None])
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "max"])
