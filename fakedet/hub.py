@@ -18,16 +18,12 @@ from safetensors.torch import load_file, save_file
 
 from .model import FakeDetConfig, FakeDetForImageClassification
 from .processing import FakeDetImageProcessor
+from .pull import ModelError, fetch, remember
 
 BUNDLED = Path(__file__).resolve().parent / "pretrained"
 WEIGHTS = "model.safetensors"
 NEEDED = ("config.json", WEIGHTS)
 FILES = (*NEEDED, "README.md", "report.json")
-TIMEOUT_S = 5.0
-
-
-class ModelError(RuntimeError):
-    """A checkpoint cannot be had or cannot be used; the message says why in one plain sentence."""
 
 
 @dataclass(frozen=True)
@@ -147,74 +143,9 @@ def load_checkpoint(model: str | Path | None = None, revision: str | None = None
     if Path(model).is_dir():
         return load_folder(Path(model), Path(model).resolve().name, None, "A local checkpoint folder answers.")
     name, _, tag = str(model).partition("@")
-    folder, note = fetch(name, revision or tag or None)
+    revision = revision or tag or None
+    folder, note = fetch(name, revision, FILES, NEEDED, read_config)
     # the Hub cache names a snapshot's folder after its commit
-    return load_folder(folder, name, folder.name, note)
-
-
-def fetch(repo_id: str, revision: str | None) -> tuple[Path, str]:
-    """Brings a checkpoint's files from the Hub, or from the local cache when the Hub does not answer in seconds.
-
-    The Hub is asked once which commit is meant (no retries: an app that starts must not hang), then exactly that
-    commit is fetched.
-
-    Returns:
-        The snapshot folder and a sentence on where it came from.
-
-    Raises:
-        ModelError: Unknown id, no access, no such revision or file, or unreachable and not cached.
-    """
-    import httpx2
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub import errors as hub
-
-    try:
-        if constants.HF_HUB_OFFLINE:
-            raise hub.OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
-        commit = HfApi().model_info(repo_id, revision=revision, timeout=TIMEOUT_S).sha
-        folder = download(repo_id, commit, local=False)
-        # the cache's own note of which commit a branch or tag means, for the day when the Hub does not answer
-        ref = folder.parents[1] / "refs" / (revision or "main")
-        if commit != revision:
-            ref.parent.mkdir(parents=True, exist_ok=True)
-            ref.write_text(commit)
-        return folder, f"{repo_id} answers, fetched from the Hub."
-    except hub.HFValidationError:
-        raise ModelError(f"'{repo_id}' is neither a folder here nor a Hub id (owner/name).") from None
-    except hub.GatedRepoError:
-        raise ModelError(f"{repo_id} on the Hub is gated: ask for access on its page and log in (HF_TOKEN).") from None
-    except hub.RevisionNotFoundError:
-        raise ModelError(f"{repo_id} on the Hub has no revision '{revision}'.") from None
-    except hub.RepositoryNotFoundError:
-        raise ModelError(f"{repo_id} does not exist on the Hub, or is private: check the id or log in.") from None
-    except hub.RemoteEntryNotFoundError:
-        raise ModelError(f"{repo_id} on the Hub has no config.json or {WEIGHTS}: it is not a fakedet model.") from None
-    except (hub.HfHubHTTPError, hub.OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status in (401, 403):
-            raise ModelError(f"The Hub refuses access to {repo_id} ({status}): log in or set HF_TOKEN.") from None
-        reason = f"the Hub cannot be reached ({type(error).__name__})"
-    try:
-        return download(repo_id, revision, local=True), f"{repo_id} answers from the local cache: {reason}."
-    except hub.LocalEntryNotFoundError:
-        raise ModelError(f"{repo_id} is not in the local cache and {reason}.") from None
-
-
-def download(repo_id: str, revision: str | None, local: bool) -> Path:
-    """The snapshot folder with a checkpoint's files, from the network or (`local`) the cache alone.
-
-    Raises:
-        huggingface_hub.errors: As `hf_hub_download` does, for a file that is needed; the card may be missing.
-    """
-    from huggingface_hub import errors as hub
-    from huggingface_hub import hf_hub_download
-
-    folder = None
-    for name in FILES:
-        try:
-            path = hf_hub_download(repo_id, name, revision=revision, etag_timeout=TIMEOUT_S, local_files_only=local)
-            folder = Path(path).parent
-        except (hub.LocalEntryNotFoundError, hub.RemoteEntryNotFoundError):
-            if name in NEEDED:
-                raise
-    return folder
+    checkpoint = load_folder(folder, name, folder.name, note)
+    remember(folder, revision)  # only now: a commit that cannot be used must not replace one that can
+    return checkpoint

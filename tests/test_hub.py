@@ -1,18 +1,22 @@
 """Checkpoints: found by folder, bundled or Hub id; refused with a plain sentence when they cannot be used."""
 
-import http.server
 import json
+import os
+import re
+import resource
 import shutil
-import threading
+import subprocess
+import sys
 import time
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fakedet import FakeDetConfig, FakeDetForImageClassification, hub
+from fakedet import FakeDetConfig, FakeDetForImageClassification, hub, pull
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -89,93 +93,57 @@ def test_a_save_that_fails_half_way_leaves_the_old_checkpoint_whole(copy, monkey
     assert (copy / "model.safetensors").read_bytes() == before
 
 
-class Shelf(http.server.BaseHTTPRequestHandler):
-    """The few routes of the Hub that a download needs, over real HTTP: repository "lab/model" at one commit."""
-
-    COMMIT = "0123456789abcdef0123456789abcdef01234567"
-    root: Path
-    alive = True
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def fail(self, status: int, code: str) -> None:
-        self.send_response(status)
-        self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def answer(self, body: bool) -> None:
-        if not self.alive:
-            return self.fail(503, "Unavailable")
-        parts = unquote(self.path).split("?")[0].strip("/").split("/")
-        asks = parts[:2] == ["api", "models"]
-        owner, name, verb, *rest = [*(parts[2:] if asks else parts), "", ""]
-        if (owner, name) != ("lab", "model"):
-            gated = owner == "gated"
-            return self.fail(403 if gated else 404, "GatedRepo" if gated else "RepoNotFound")
-        if verb and rest[0] not in ("main", self.COMMIT):
-            return self.fail(404, "RevisionNotFound")
-        if asks:
-            data = json.dumps({"id": "lab/model", "sha": self.COMMIT}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            return self.wfile.write(data) if body else None
-        path = self.root / "/".join(parts[4:])
-        if not path.is_file():
-            return self.fail(404, "EntryNotFound")
-        data = path.read_bytes()
-        self.send_response(200)
-        for name, value in {"X-Repo-Commit": self.COMMIT, "ETag": f'"{hash(data) & 0xFFFFFFFF:x}"',
-                            "Content-Length": str(len(data)), "Accept-Ranges": "bytes"}.items():  # fmt: skip
-            self.send_header(name, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
-def shelf(folder, tmp_path, monkeypatch):
-    """A stand-in for the Hub on loopback that the real client talks to; its cache lies in tmp_path."""
-    from huggingface_hub import constants
+def shelf(stand_in, folder):
+    """The stand-in with the repository "lab/model" in it."""
+    stand_in.add("lab/model", files(folder))
+    return stand_in
 
-    handler = type("Handler", (Shelf,), {"root": folder})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    handler.server = server
-    yield handler
-    server.shutdown()
-    server.server_close()
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()} | {"README.md": b"# A card"}
+
+
+def other(folder: Path, copy: Path) -> dict[str, bytes]:
+    """The same repository with other weights."""
+    state = load_file(folder / "model.safetensors")
+    state["fc2.bias"] += 1
+    save_file(state, copy / "model.safetensors")
+    return files(folder) | {"model.safetensors": (copy / "model.safetensors").read_bytes()}
 
 
 def test_a_hub_id_is_fetched_and_carries_its_commit(shelf, folder):
+    commit = shelf.repo("lab/model").branches["main"]
     checkpoint = hub.load_checkpoint("lab/model")
-    assert checkpoint.revision == shelf.COMMIT and checkpoint.id == "lab/model"
+    assert checkpoint.revision == commit and checkpoint.id == "lab/model"
     assert checkpoint.sha256 == hub.load_checkpoint(folder).sha256
-    assert hub.load_checkpoint(f"lab/model@{shelf.COMMIT}").revision == shelf.COMMIT
+    assert (checkpoint.folder / "README.md").read_text() == "# A card"
+    assert hub.load_checkpoint(f"lab/model@{commit}").revision == commit
+    assert not shelf.unknown, "the stand-in lacks a route"
 
 
-def test_without_the_hub_the_local_cache_answers_and_says_so(shelf):
-    hub.load_checkpoint("lab/model")
-    shelf.alive = False
-    began = time.monotonic()
+def test_a_pinned_revision_stays_whatever_main_becomes(shelf, folder, tmp_path):
+    repo = shelf.repo("lab/model")
+    first = repo.tags["v1"] = repo.branches["main"]
+    (tmp_path / "other").mkdir()
+    shelf.add("lab/model", other(folder, tmp_path / "other"))
+    newest = hub.load_checkpoint("lab/model")
+    pinned = hub.load_checkpoint("lab/model", revision="v1")
+    assert newest.revision == repo.branches["main"] != first
+    assert pinned.revision == first and pinned.sha256 != newest.sha256
+    shelf.stop()  # and without the Hub the cache still tells the two apart
+    assert hub.load_checkpoint("lab/model@v1").sha256 == pinned.sha256
+    assert hub.load_checkpoint("lab/model").sha256 == newest.sha256
+
+
+def test_offline_mode_answers_from_the_cache_alone(shelf, monkeypatch):
+    from huggingface_hub import constants
+
+    expected = hub.load_checkpoint("lab/model")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    shelf.requests.clear()
     checkpoint = hub.load_checkpoint("lab/model")
-    assert checkpoint.revision == shelf.COMMIT and "local cache" in checkpoint.note
-    assert time.monotonic() - began < 2 * hub.TIMEOUT_S
+    assert checkpoint.revision == expected.revision and "local cache" in checkpoint.note and not shelf.requests
 
 
 @pytest.mark.parametrize(
@@ -183,23 +151,118 @@ def test_without_the_hub_the_local_cache_answers_and_says_so(shelf):
     [
         ("lab/nothing", "does not exist on the Hub, or is private"),
         ("lab/model@v9", "no revision 'v9'"),
-        ("gated/model", "is gated"),
+        ("lab/gated", "is gated"),
+        ("lab/words", r"has no config\.json and no model\.safetensors: it is not a fakedet model"),
+        ("lab/vit", "not the configuration of a fakedet model"),
+        ("lab/swapped", "does not fit resnet18"),
+        ("lab/cut", "corrupt"),
         ("no such/id/at all", "neither a folder here nor a Hub id"),
     ],
 )
-def test_what_the_hub_refuses_is_said_in_one_sentence(shelf, name, says):
-    with pytest.raises(hub.ModelError, match=says):
+def test_what_cannot_be_had_or_used_is_said_in_one_sentence(shelf, folder, name, says):
+    good = files(folder)
+    config = json.loads(good["config.json"])
+    shelf.add("lab/gated", good, gated=True)
+    shelf.add("lab/words", {"README.md": b"words"})
+    shelf.add("lab/vit", good | {"config.json": b'{"model_type": "vit"}'})
+    shelf.add("lab/swapped", good | {"config.json": json.dumps(config | {"backbone": "resnet18"}).encode()})
+    shelf.add("lab/cut", good | {"model.safetensors": good["model.safetensors"][:5000]})
+    with pytest.raises(hub.ModelError, match=says) as refused:
         hub.load_checkpoint(name)
+    assert "\n" not in str(refused.value) and str(shelf.url) not in str(refused.value)
+    if name == "lab/vit":  # a stranger's gigabytes are not fetched to find that out
+        assert not any("safetensors" in line for line in shelf.requests)
 
 
-def test_an_unreachable_hub_without_a_cached_copy_is_an_error_not_another_model(shelf):
-    shelf.alive = False
-    with pytest.raises(hub.ModelError, match="not in the local cache"):
+@pytest.mark.parametrize(("token", "says"), [("hf_wrong", "token in HF_TOKEN or from the login is not valid"),
+                                             ("", "does not exist on the Hub, or is private")])  # fmt: skip
+def test_a_private_model_opens_to_the_token_and_to_no_other(shelf, folder, monkeypatch, token, says):
+    shelf.add("lab/private", files(folder), private=True)
+    assert hub.load_checkpoint("lab/private").revision
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(hub.ModelError, match=says) as refused:
+        hub.load_checkpoint("lab/private")
+    assert "hf_" not in str(refused.value)
+
+
+def test_a_forbidden_model_says_so(shelf):
+    shelf.fault("api/models/lab/model", "403")
+    with pytest.raises(hub.ModelError, match=r"refuses access to lab/model \(403\)"):
+        hub.load_checkpoint("lab/model")
+
+
+FAULTS = {
+    "the Hub is down": ("GET /api/models", "503", r"answers with an error \(503\)"),
+    "the store is broken": ("GET /lfs/", "500", r"answers with an error \(500\)"),
+    "one cut": ("GET /lfs/", "cut", "cannot be reached"),
+    "the Hub sleeps": ("GET /api/models", "late", "cannot be reached"),
+    "a download stalls": ("GET /lfs/", "stall", "too slow"),
+    "other bytes": ("GET /lfs/", "wrong", "does not have the sha256"),
+    "other text": ("GET /lab/model/resolve/.*config", "wrong", "does not have the sha256"),
+}
+
+
+@pytest.mark.parametrize(("pattern", "kind", "says"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_is_named_and_the_copy_from_before_answers(shelf, folder, tmp_path, monkeypatch, pattern, kind, says):
+    # What a running service meets: a new version is on the Hub and cannot be fetched whole.
+    monkeypatch.setattr(pull, "STALL_S", 3.0)
+    monkeypatch.setattr(pull, "TIMEOUT_S", 1.0)
+    before = hub.load_checkpoint("lab/model")
+    (tmp_path / "other").mkdir()
+    new = other(folder, tmp_path / "other")
+    new["config.json"] = json.dumps(json.loads(new["config.json"]) | {"calibration_bias": 0.25}).encode()
+    shelf.add("lab/model", new)
+    shelf.fault(pattern, kind, seconds=5)
+    began = time.monotonic()
+    checkpoint = hub.load_checkpoint("lab/model")
+    assert time.monotonic() - began < 20
+    assert (checkpoint.revision, checkpoint.sha256) == (before.revision, before.sha256)
+    assert "local cache" in checkpoint.note and re.search(says, checkpoint.note)
+    with pytest.raises(hub.ModelError, match="is not in the local cache and "):
+        hub.load_checkpoint(f"lab/model@{shelf.repo('lab/model').branches['main']}")
+    shelf.faults.clear()
+    after = hub.load_checkpoint("lab/model")  # nothing half-written is left behind
+    while kind == "stall" and after.revision == before.revision and time.monotonic() - began < 60:
+        after = hub.load_checkpoint("lab/model")  # the download that was given up may still hold the client's lock
+    assert after.revision == shelf.repo("lab/model").branches["main"] and after.sha256 != before.sha256
+
+
+def test_a_connection_that_is_cut_once_is_taken_up_again(shelf):
+    fault = shelf.fault("GET /lab/model/resolve/.*README", "cut", times=1)
+    with pytest.raises(hub.ModelError):
+        hub.load_checkpoint("lab/model")
+    assert fault.met == 1 and hub.load_checkpoint("lab/model").note.endswith("fetched from the Hub.")
+
+
+def test_a_new_version_that_is_no_model_does_not_replace_the_cached_one(shelf, folder):
+    before = hub.load_checkpoint("lab/model")
+    shelf.add("lab/model", files(folder) | {"model.safetensors": b"nonsense"})
+    with pytest.raises(hub.ModelError, match="corrupt"):
+        hub.load_checkpoint("lab/model")
+    shelf.stop()
+    assert hub.load_checkpoint("lab/model").sha256 == before.sha256
+
+
+def test_a_full_disk_is_named_and_leaves_no_half_file(shelf, tmp_path):
+    # A limit on the size of a file is the full disk that can be had without rights; the error is the same kind.
+    home = tmp_path / "home"
+    code = (
+        "from fakedet import hub\ntry: hub.load_checkpoint('lab/model')\nexcept hub.ModelError as e: print('SAID', e)"
+    )
+    small = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | shelf.environment(home),
+                         capture_output=True, text=True, preexec_fn=small, timeout=100)  # fmt: skip
+    assert "SAID lab/model is not in the local cache and there is no room left in the cache folder" in run.stdout, run
+    assert not [path for path in home.rglob("*") if path.is_file() and path.stat().st_size > 50_000]
+
+
+def test_a_hub_that_is_gone_without_a_cached_copy_is_an_error_not_another_model(shelf):
+    shelf.stop()
+    with pytest.raises(hub.ModelError, match=r"not in the local cache and the Hub cannot be reached \(ConnectError\)"):
         hub.load_checkpoint("lab/model")
 
 
 def test_a_host_that_is_gone_is_the_same_as_a_hub_that_is_down(shelf):
     hub.load_checkpoint("lab/model")
-    shelf.server.shutdown()
-    shelf.server.server_close()
+    shelf.stop()
     assert "the Hub cannot be reached (ConnectError)" in hub.load_checkpoint("lab/model").note
