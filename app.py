@@ -13,6 +13,8 @@ No network and no account are needed: without the Hub the model comes from the l
 | FAKEDET_MAX_UPLOAD_MB  | 250             | largest upload on the page (a ZIP archive), in MB                  |
 | FAKEDET_CONCURRENCY    | 2               | pictures scored at the same time                                   |
 | FAKEDET_QUEUE          | 32              | requests that may wait; more are told "busy"                       |
+| FAKEDET_ANSWER_SECONDS | 60              | seconds until a request is told "timeout"                          |
+| FAKEDET_DECODE_SECONDS | 5               | seconds of computing that decoding one picture may take            |
 | FAKEDET_C2PA_TRUST     | none            | PEM file of the signers whose Content Credentials are trusted      |
 | FAKEDET_KEEP_MINUTES   | 10              | how long an uploaded picture stays in the temporary folder         |
 
@@ -143,7 +145,7 @@ def build_app(host: str = "127.0.0.1", port: int = 7860) -> FastAPI:
     running = int(setting("FAKEDET_CONCURRENCY", 2))
     detector, why = load_detector(os.environ.get("FAKEDET_MODEL", "").strip() or None, limits)
     print(why, flush=True)
-    scorer = Scorer(detector, running)
+    scorer = Scorer(detector, running, setting("FAKEDET_ANSWER_SECONDS", 60), setting("FAKEDET_DECODE_SECONDS", 5))
     demo = build_demo(detector, why, scorer)
     demo.queue(max_size=waiting, default_concurrency_limit=running)
     return gr.mount_gradio_app(

@@ -6,7 +6,8 @@
     GET  /openapi.json
 
 One image gives one Verdict JSON, several give a list in the same order. An error is {schema, file, error: {code,
-message}} with the HTTP status that says the same: 400, 405, 408, 413, 415, 422, 500, 503. In a list, errors are rows.
+message}} with the HTTP status that says the same: 400, 405, 408, 413, 415, 422, 429, 500, 503. In a list, errors are
+rows.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ import asyncio
 import dataclasses
 import logging
 import threading
+import time
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import __version__
-from .detector import Detector
-from .images import ImageError
+from .decoders import Decoders, DecodeTimeout
+from .detector import PROVENANCE_MS, Detector
+from .images import ImageError, LoadedImage
 from .openapi import BODY, RESPONSES
 from .verdict import SCHEMA, Failure, Verdict
 
@@ -51,26 +54,64 @@ class ServerError(Exception):
 class Scorer:
     """Scores what a stranger sent; never raises, and never more than `running` images at a time.
 
+    Pictures are decoded in processes of their own (decoders.py), so that none of them can stall or stop this one.
+
     Args:
         detector: Answers.
         running: Images scored at the same time; each holds its decoded pixels in memory.
+        seconds: An image that has waited and computed so long is answered "timeout".
+        decode_seconds: Seconds of computing that decoding one image may take.
     """
 
-    def __init__(self, detector: Detector, running: int = 2):
-        self.detector, self.running = detector, running
+    def __init__(self, detector: Detector, running: int = 2, seconds: float = 60, decode_seconds: float = 5):
+        self.detector, self.running, self.seconds = detector, running, seconds
+        wanted = PROVENANCE_MS if detector.provenance else None
+        self.decoders = Decoders(running, detector.limits, decode_seconds, provenance_ms=wanted)
         self._places = threading.BoundedSemaphore(running)
 
-    def score(self, source: Any, name: str | None = None, heatmap: bool = False) -> Verdict | Failure:
-        """The verdict, or the failure, under the name that the sender gave."""
+    def score(
+        self, source: Any, name: str | None = None, heatmap: bool = False, deadline: float | None = None
+    ) -> Verdict | Failure:
+        """The verdict, or the failure, under the name that the sender gave.
+
+        Args:
+            source: A path, bytes, or an open binary file.
+            name: As the sender gave it.
+            heatmap: As in `Detector.predict`.
+            deadline: `time.monotonic()` at which the answer is late; by default `seconds` from now.
+        """
+        deadline = time.monotonic() + self.seconds if deadline is None else deadline
+        if not self._places.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return Failure(late(), name)
         try:
-            with self._places:
-                verdict = self.detector.predict(source, heatmap=heatmap)
+            loaded = self.load(source, deadline)
+            verdict = self.detector.predict(loaded, heatmap=heatmap)
             return dataclasses.replace(verdict, file=name)
-        except ImageError as error:
+        except (ImageError, ServerError) as error:
             return Failure(error, name)
         except Exception:
             log.exception("scoring failed")  # for the owner's log; the sender learns nothing of the machine
             return Failure(ServerError(500, "internal", "Something went wrong here while checking this image."), name)
+        finally:
+            self._places.release()
+
+    def load(self, source: Any, deadline: float | None = None) -> LoadedImage:
+        """The decoded picture.
+
+        Raises:
+            ImageError: It cannot be read.
+            ServerError: It was not read in time.
+        """
+        left = self.seconds if deadline is None else max(0.1, deadline - time.monotonic())
+        try:
+            return self.decoders.load(source, left)
+        except DecodeTimeout:
+            raise late() from None
+
+
+def late() -> ServerError:
+    """What is said of a request that has waited or computed for too long."""
+    return ServerError(503, "timeout", "This took longer than a request may take here; please try again in a moment.")
 
 
 class Gate:
@@ -81,7 +122,7 @@ class Gate:
 
     def __enter__(self) -> Gate:
         if self.inside >= self.most:
-            raise ServerError(503, "busy", "Too many images are being checked just now; please try again in a moment.")
+            raise ServerError(429, "busy", "Too many images are being checked just now; please try again in a moment.")
         self.inside += 1
         return self
 
@@ -94,7 +135,7 @@ def create_api(scorer: Scorer, waiting: int = 32, max_files: int = 16, why: str 
 
     Args:
         scorer: Answers.
-        waiting: Requests that may wait while `scorer.running` are answered; more are told "busy" (503).
+        waiting: Requests that may wait while `scorer.running` are answered; more are told "busy" (429).
         max_files: Images in one request.
         why: One sentence on why this checkpoint answers.
     """
@@ -109,17 +150,25 @@ def create_api(scorer: Scorer, waiting: int = 32, max_files: int = 16, why: str 
     )
     app.add_middleware(Headers)
 
+    async def in_time(file: UploadFile, deadline: float) -> Verdict | Failure:
+        """The answer for one file; a late one is told so, and is not waited for."""
+        name = base_name(file.filename)
+        score = partial(scorer.score, file.file, name, deadline=deadline)
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())), gate.turn:
+                return await asyncio.to_thread(score)
+        except TimeoutError:
+            return Failure(late(), name)
+
     @app.post("/predict", summary="Score one image, or several", openapi_extra=BODY, responses=RESPONSES)
     async def predict(request: Request) -> JSONResponse:
         body = BoundedBody(request.receive, most_bytes)
         try:
             with gate:
                 files = await read_images(Request(request.scope, body), max_files)
+                deadline = time.monotonic() + scorer.seconds
                 try:
-                    results = []
-                    for file in files:
-                        async with gate.turn:
-                            results.append(await run_in_threadpool(scorer.score, file.file, base_name(file.filename)))
+                    results = [await in_time(file, deadline) for file in files]
                 finally:
                     for file in files:
                         await file.close()
@@ -159,7 +208,8 @@ def create_api(scorer: Scorer, waiting: int = 32, max_files: int = 16, why: str 
 def answer(result: Verdict | Failure) -> JSONResponse:
     """A result as JSON, with its HTTP status."""
     status = getattr(result.error, "status", 500) if isinstance(result, Failure) else 200
-    headers = {503: {"Retry-After": "1"}, 405: {"Allow": "POST"}}.get(status)
+    again = {"Retry-After": "1"}
+    headers = {429: again, 503: again, 405: {"Allow": "POST"}}.get(status)
     return JSONResponse(result.to_dict(), status, headers)
 
 

@@ -86,7 +86,7 @@ class Detector:
         """Scores one image.
 
         Args:
-            image: Path, bytes, open binary file, PIL image, or array H x W [x C].
+            image: Path, bytes, open binary file, PIL image, array H x W [x C], or a `LoadedImage` that is read already.
             heatmap: Keep the Grad-CAM map and the image, for `Verdict.overlay()`.
 
         Raises:
@@ -134,14 +134,15 @@ class Detector:
 
     def _prepare(self, image) -> _Job:
         started = time.perf_counter()
-        loaded = open_image(image, self.limits)
+        loaded = image if isinstance(image, LoadedImage) else open_image(image, self.limits)
         decoded = time.perf_counter()
         try:
             views = make_views(loaded.image, self.config)
         except ValueError as error:
             raise CorruptImage(f"This image cannot be scored: {error}.") from None
         cut = time.perf_counter()
-        ms = {"decode": 1000 * (decoded - started), "views": 1000 * (cut - decoded)}
+        decode_ms = 1000 * (decoded - started) if loaded.ms is None else loaded.ms
+        ms = {"decode": decode_ms, "views": 1000 * (cut - decoded)}
         return _Job(loaded, views, name_of(image), ms)
 
     def _judge(self, jobs: list[_Job], heatmap: bool) -> list[Verdict]:
@@ -173,8 +174,8 @@ class Detector:
             notes.append(f"The image is tiny ({image.width} x {image.height} pixels): there is little to judge by.")
         ms = job.ms | {"network": network_ms}
         verdict, found, joined = self.decide(p_fake, tiny), None, None
-        if self.provenance and job.loaded.data is not None:
-            found = read_provenance(job.loaded.data, budget_ms=PROVENANCE_MS, image=image)
+        if self.provenance and (job.loaded.provenance or job.loaded.data is not None):
+            found = job.loaded.provenance or read_provenance(job.loaded.data, budget_ms=PROVENANCE_MS, image=image)
             joined = join(verdict, p_fake, found)
             ms["provenance"] = found.ms
         return Verdict(

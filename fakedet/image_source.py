@@ -63,13 +63,13 @@ class CorruptImage(ImageError):
     code, status = "corrupt_image", 422
 
 
-def display_name(source: Any) -> str:
+def display_name(source: Any, otherwise: str = "The image") -> str:
     """The file's base name, printable and short; a stranger chose it, and its folders are nobody's business."""
     path = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
     path = os.fspath(path) if isinstance(path, os.PathLike) else path
     base = re.split(r"[/\\]", path.rstrip("/\\"))[-1] if isinstance(path, str) else ""
     base = "".join(c if c.isprintable() else "?" for c in base)
-    return (base if len(base) <= 80 else base[:77] + "...") or "The image"
+    return (base if len(base) <= 80 else base[:77] + "...") or otherwise
 
 
 def read_source(source: Any, name: str, max_bytes: int) -> bytes:

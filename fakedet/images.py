@@ -47,8 +47,10 @@ __all__ = [
     "TooManyBytes",
     "TooManyPixels",
     "UnsupportedFormat",
+    "display_name",
     "iter_image_files",
     "open_image",
+    "read_source",
 ]
 
 EXTENSIONS = frozenset(
@@ -78,33 +80,38 @@ class LoadedImage:
         facts: sha256 and bytes of the file (None for a Pillow image or an array), format as Pillow names it (None for
             an array), mode as stored, width and height in pixels of the upright picture.
         notes: plain sentences on what was changed or left out.
-        data: the file's bytes; None when a Pillow image or an array was given.
+        data: the file's bytes; None when a Pillow image or an array was given, or where another process has read them.
+        provenance: what the file says of itself (`fakedet.provenance.Provenance`) where that was read already.
+        ms: milliseconds that reading took in another process, else None.
     """
 
     image: Image.Image
     facts: dict[str, Any]
     notes: tuple[str, ...]
     data: bytes | None
+    provenance: Any = None
+    ms: float | None = None
 
 
-def open_image(source: Any, limits: Limits = Limits()) -> LoadedImage:
+def open_image(source: Any, limits: Limits = Limits(), name: str | None = None) -> LoadedImage:
     """Read one picture from anywhere.
 
     Args:
         source: a path, the bytes of a file, an open binary file, a Pillow image, or a NumPy array (H, W) or (H, W, C)
             with C of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha). Arrays are 8 or 16 bit, or float in 0..1.
         limits: what is read at most.
+        name: what a refusal calls the picture; by default its file name, or "The image".
 
     Raises:
         ImageError: one of its subclasses, whatever the input; no other exception leaves this function.
     """
-    name, data = "The image", None
+    name, data = name or "The image", None
     if isinstance(source, np.ndarray):
         load, arguments = _from_array, (source, limits)
     elif isinstance(source, Image.Image):
         load, arguments = _from_pillow, (source, limits)
     else:
-        name = display_name(source)
+        name = display_name(source, name)
         data = read_source(source, name, limits.max_bytes)
         load, arguments = _from_bytes, (data, limits)
     image, facts, notes = _translated(load, arguments, name)

@@ -55,6 +55,8 @@ RESPONSES: dict = {200: _GOOD} | {
         413: "Too many bytes or pixels",
         415: "Not an image format that is read",
         422: "A damaged image",
-        503: "Busy; try again after the seconds in Retry-After",
+        429: "Busy; try again after the seconds in Retry-After",
+        500: "Something went wrong here",
+        503: "It took too long; try again after the seconds in Retry-After",
     }.items()
 }

@@ -13,7 +13,7 @@ from . import batch, page, panels
 from .api import Scorer, ServerError
 from .detector import Detector
 from .heatmap import display
-from .images import ImageError, open_image
+from .images import ImageError
 from .uploads import Upload, raw_files, raw_image
 from .verdict import Failure
 
@@ -102,8 +102,8 @@ def one_picture(scorer: Scorer, examples: list[str]) -> None:
 
     def look(upload: Upload | None) -> str:
         try:
-            return "" if upload is None else panels.frequency(open_image(upload.path, scorer.detector.limits).image)
-        except (ImageError, ValueError) as error:
+            return "" if upload is None else panels.frequency(scorer.load(upload.path).image)
+        except (ImageError, ServerError, ValueError) as error:
             return panels.sentence(str(error))
 
     frequency.expand(look, image, waves, api_visibility="private", concurrency_id="score", show_progress="minimal")

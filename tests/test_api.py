@@ -92,7 +92,7 @@ def test_large_body_ends_with_413_whatever_the_client_claims(detector):
 
 
 def test_busy_is_polite_and_nobody_is_lost(detector, photo):
-    # more callers than places: each gets an answer or a 503 that says when to come again
+    # more callers than places: each gets an answer or a 429 that says when to come again
     rest = create_api(Scorer(detector, running=1), waiting=1)
 
     async def crowd():
@@ -103,8 +103,10 @@ def test_busy_is_polite_and_nobody_is_lost(detector, photo):
     with ThreadPoolExecutor(1) as thread:  # the browser fixture keeps a loop in the main thread
         answers, health = thread.submit(lambda: asyncio.run(crowd())).result()
     codes = [answer.status_code for answer in answers]
-    assert set(codes) == {200, 503} and health["busy"] == 0
-    assert all(answer.headers.get("retry-after") for answer in answers if answer.status_code == 503)
+    assert set(codes) == {200, 429} and health["busy"] == 0
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert all(answer.headers.get("retry-after") for answer in refused)
+    assert {answer.json()["error"]["code"] for answer in refused} == {"busy"}
 
 
 def test_internal_error_tells_nothing_of_the_machine(detector, photo, monkeypatch):

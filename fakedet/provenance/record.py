@@ -105,6 +105,12 @@ class Provenance:
             "ms": round(self.ms, 2),
         }
 
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> Provenance:
+        """What `to_dict` made, as an object again."""
+        evidence = tuple(Evidence(**item) for item in row["evidence"])
+        return cls(**{**row, "evidence": evidence, "notes": tuple(row["notes"])})
+
     def to_html(self, joined: Joined | None = None) -> str:
         """Return the panel for the page: see `fakedet.provenance.panel.to_html`."""
         from fakedet.provenance.panel import to_html
