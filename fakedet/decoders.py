@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import os
 import queue
 import struct
@@ -82,7 +83,8 @@ class Decoders:
         """
         name = display_name(source)
         data = read_source(source, name, self.limits.max_bytes)
-        clock = min(3 * self.seconds, clock_seconds if clock_seconds is not None else 3 * self.seconds)
+        clock = 3 * math.ceil(self.seconds)  # computing is counted in whole seconds
+        clock = clock if clock_seconds is None else min(clock, clock_seconds)
         decoder = self._idle.get()
         try:
             if decoder is not None and decoder.usable():
