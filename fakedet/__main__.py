@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--json", action="store_true", help="one JSON object a line")
     predict.add_argument("--visualize", action="store_true", help="write the Grad-CAM overlay beside each answer")
     predict.add_argument("--save", metavar="OUT.png", help="where the overlay goes (a folder for several images)")
+    predict.add_argument("--stability", action="store_true", help="unsure where a worn copy gets another answer")
     predict.add_argument("--batch_size", type=int, default=16, help="images per pass (default 16)")
     info = commands.add_parser("info", help="which model answers, and its settings")
     info.add_argument("--json", action="store_true")
@@ -80,7 +81,7 @@ def predict(args) -> int:
         return 2
     detector = Detector.from_pretrained(args.model or os.environ.get("FAKEDET_MODEL"), args.revision, args.runtime)
     visualize, failed = args.visualize or bool(args.save), 0
-    answers = detector.predict_many(progress(files, "scoring"), args.batch_size, heatmap=visualize)
+    answers = detector.predict_many(progress(files, "scoring"), args.batch_size, visualize, args.stability)
     for answer in answers:
         if isinstance(answer, Failure):
             failed += 1

@@ -85,7 +85,7 @@ class Scorer:
             return Failure(late(), name)
         try:
             loaded = self.load(source, deadline)
-            verdict = self.detector.predict(loaded, heatmap=heatmap)
+            verdict = self.detector.predict(loaded, heatmap=heatmap, stability=True)
             return dataclasses.replace(verdict, file=name)
         except (ImageError, ServerError) as error:
             return Failure(error, name)

@@ -18,6 +18,7 @@ from .hub import Checkpoint, load_checkpoint
 from .images import CorruptImage, ImageError, Limits, LoadedImage, open_image
 from .provenance import join, read_provenance
 from .runtime import make_runtime
+from .stability import flips, unstable_note, worn_copies
 from .verdict import Failure, Verdict
 from .views import Views, make_views
 
@@ -82,28 +83,29 @@ class Detector:
         """
         return cls(load_checkpoint(model, revision), runtime, limits, provenance)
 
-    def predict(self, image, heatmap: bool = False) -> Verdict:
+    def predict(self, image, heatmap: bool = False, stability: bool = False) -> Verdict:
         """Scores one image.
 
         Args:
             image: Path, bytes, open binary file, PIL image, array H x W [x C], or a `LoadedImage` that is read already.
             heatmap: Keep the Grad-CAM map and the image, for `Verdict.overlay()`.
+            stability: Where the pixels decide, score worn copies too, and answer "unsure" if one turns the answer round
+                (see `fakedet.stability`). `p_fake` and `logit` stay those of the image itself.
 
         Raises:
             ImageError: The input cannot be scored; the message says why in one sentence.
         """
-        job = self._prepare(image)
-        return self._judge([job], heatmap)[0]
+        return self._judge([self._prepare(image)], heatmap, stability)[0]
 
     def predict_many(
-        self, images: Iterable, batch_size: int = 32, heatmap: bool = False
+        self, images: Iterable, batch_size: int = 32, heatmap: bool = False, stability: bool = False
     ) -> Iterator[Verdict | Failure]:
         """Scores images in batches of views, in order; an input that cannot be scored gives a Failure in its place.
 
         Args:
             images: Anything `predict` takes.
             batch_size: Images per pass through the network, at least 1.
-            heatmap: As in `predict`.
+            heatmap, stability: As in `predict`.
         """
         if batch_size < 1:
             raise ValueError("batch_size must be at least 1")
@@ -115,7 +117,7 @@ class Detector:
                     jobs.append(self._prepare(image))
                 except ImageError as error:
                     jobs.append(Failure(error, name_of(image)))
-            verdicts = iter(self._judge([job for job in jobs if isinstance(job, _Job)], heatmap))
+            verdicts = iter(self._judge([job for job in jobs if isinstance(job, _Job)], heatmap, stability))
             for job in jobs:
                 yield job if isinstance(job, Failure) else next(verdicts)
 
@@ -145,35 +147,80 @@ class Detector:
         ms = {"decode": decode_ms, "views": 1000 * (cut - decoded)}
         return _Job(loaded, views, name_of(image), ms)
 
-    def _judge(self, jobs: list[_Job], heatmap: bool) -> list[Verdict]:
+    def _judge(self, jobs: list[_Job], heatmap: bool, stability: bool = False) -> list[Verdict]:
         if not jobs:
             return []
-        verdicts: list[Verdict | None] = [None] * len(jobs)
-        sides = [job.views.pixels.shape[-1] for job in jobs]
-        for side in sorted(set(sides)):  # views of one side go through the network together
-            places = [place for place, own in enumerate(sides) if own == side]
-            started = time.perf_counter()
-            logits, maps = self.runtime(torch.cat([jobs[place].views.pixels for place in places]))
-            share, at = 1000 * (time.perf_counter() - started) / len(places), 0
-            for place in places:
-                count = len(jobs[place].views.boxes)
-                mine, cam = logits[at : at + count], maps[at : at + count]
-                at += count
-                verdicts[place] = self._verdict(jobs[place], mine, cam if heatmap else None, share)
-        return verdicts
+        scored = self._run([job.views.pixels for job in jobs])
+        scores = [self._aggregate(logits) for logits, _, _ in scored]
+        checks = self._recheck(jobs, scores) if stability else [None] * len(jobs)
+        return [
+            self._verdict(job, logit, maps if heatmap else None, check, ms)
+            for job, logit, (_, maps, ms), check in zip(jobs, scores, scored, checks, strict=True)
+        ]
 
-    def _verdict(self, job: _Job, logits: np.ndarray, cam: np.ndarray | None, network_ms: float) -> Verdict:
+    def _run(self, sets: list[torch.Tensor]) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """Raw logits (V,), maps (V, h, w) and milliseconds for each set of views; those of one side go together."""
+        results: list = [None] * len(sets)
+        sides = [views.shape[-1] for views in sets]
+        for side in sorted(set(sides)):
+            places = [place for place, own in enumerate(sides) if own == side]
+            started, at = time.perf_counter(), 0
+            logits, maps = self.runtime(torch.cat([sets[place] for place in places]))
+            share = 1000 * (time.perf_counter() - started) / len(places)
+            for place in places:
+                end = at + len(sets[place])
+                results[place], at = (logits[at:end], maps[at:end], share), end
+        return results
+
+    def _aggregate(self, logits: np.ndarray) -> float:
         logit = float(logits.max() if self.config.aggregate == "max" else logits.mean())
         if not math.isfinite(logit):
             raise RuntimeError("the network gave a value that is not finite: the checkpoint is broken")
-        image, views = job.loaded.image, job.views
-        tiny = min(image.size) < self.config.tiny_side
+        return logit
+
+    def _is_tiny(self, job: _Job) -> bool:
+        return min(job.loaded.image.size) < self.config.tiny_side
+
+    def _recheck(self, jobs: list[_Job], scores: list[float]) -> list[dict | None]:
+        """What worn copies of the decided images say, scored together; None for the undecided."""
+        started, checks = time.perf_counter(), [None] * len(jobs)
+        places, pixels = [], []
+        for index, (job, logit) in enumerate(zip(jobs, scores, strict=True)):
+            tiny = self._is_tiny(job)
+            if self.decide(self.calibrate(logit, tiny), tiny) == "unsure":
+                continue  # nothing to turn round
+            for name, views in worn_copies(job.loaded.image, self.config).items():
+                places.append((index, name))
+                pixels.append(views)
+        if not pixels:
+            return checks
+        for (index, name), (mine, _, _) in zip(places, self._run(pixels), strict=True):
+            tiny = self._is_tiny(jobs[index])
+            first = self.decide(self.calibrate(scores[index], tiny), tiny)
+            p_fake = self.calibrate(self._aggregate(mine), tiny)
+            other = self.decide(p_fake, tiny)
+            turned = flips(first, p_fake, self.config.threshold, other, self.config.stability_flip)
+            check = checks[index] = checks[index] or {"stable": True, "first_verdict": first, "copies": []}
+            check["copies"].append({"copy": name, "p_fake": round(p_fake, 6), "verdict": other})
+            check["stable"] &= not turned
+        share = 1000 * (time.perf_counter() - started) / len({index for index, _ in places})
+        for index, _ in places:
+            jobs[index].ms["stability"] = share
+        return checks
+
+    def _verdict(
+        self, job: _Job, logit: float, cam: np.ndarray | None, stability: dict | None, network_ms: float
+    ) -> Verdict:
+        image, views, tiny = job.loaded.image, job.views, self._is_tiny(job)
         p_fake = self.calibrate(logit, tiny)
         notes = list(job.loaded.notes)
         if min(image.size) < TINY_SIDE:
             notes.append(f"The image is tiny ({image.width} x {image.height} pixels): there is little to judge by.")
         ms = job.ms | {"network": network_ms}
         verdict, found, joined = self.decide(p_fake, tiny), None, None
+        if stability and not stability["stable"]:
+            verdict = "unsure"
+            notes.append(unstable_note(stability, self.config.threshold))
         if self.provenance and (job.loaded.provenance or job.loaded.data is not None):
             found = job.loaded.provenance or read_provenance(job.loaded.data, budget_ms=PROVENANCE_MS, image=image)
             joined = join(verdict, p_fake, found)
@@ -193,6 +240,7 @@ class Detector:
             model=self.model_facts,
             ms=ms | {"total": sum(ms.values())},
             notes=tuple(notes),
+            stability=stability,
             file=job.file,
             signed_map=None if cam is None else assemble(cam, views.boxes, views.mirrored, image.size),
             picture=None if cam is None else image,

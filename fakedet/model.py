@@ -39,6 +39,10 @@ class FakeDetConfig(PreTrainedConfig):
         tiny_temperature, tiny_bias, tiny_unsure_band: As above, for those images.
         tiny_input_size: Side in pixels of the views of those images, at most `input_size`; 0 is the same side. An icon
             that is scaled up further shows nothing more and costs more.
+        stability_jpeg: Quality, 1..95, of the JPEG copy that `fakedet.stability` scores as well; 0 is off.
+        stability_resize: Size of the smaller copy, as a share of both sides, 0.25..1; 1 is off.
+        stability_flip: When a copy turns an answer into "unsure": "threshold", it lies on the other side of the
+            threshold; "verdict", it has the opposite answer, beyond the unsure band.
 
     Raises:
         ValueError: A value is of the wrong type or out of range.
@@ -66,6 +70,9 @@ class FakeDetConfig(PreTrainedConfig):
         tiny_bias: float = 0.0,
         tiny_unsure_band: tuple[float, float] = (0.5, 0.5),
         tiny_input_size: int = 0,
+        stability_jpeg: int = 80,
+        stability_resize: float = 0.75,
+        stability_flip: str = "threshold",
         **kwargs,
     ):
         kwargs["id2label"] = dict(enumerate(LABELS))
@@ -90,6 +97,9 @@ class FakeDetConfig(PreTrainedConfig):
         self.tiny_bias = tiny_bias
         self.tiny_unsure_band = list(tiny_unsure_band)
         self.tiny_input_size = tiny_input_size
+        self.stability_jpeg = stability_jpeg
+        self.stability_resize = stability_resize
+        self.stability_flip = stability_flip
         self.check()
 
     def calibration(self, tiny: bool) -> tuple[float, float, tuple[float, float]]:
@@ -137,6 +147,9 @@ class FakeDetConfig(PreTrainedConfig):
             band = getattr(self, key)
             inside = len(band) == 2 and all(number(v, 0, 1) for v in band) and band[0] <= self.threshold <= band[1]
             need(key, inside, "[low, high] within 0..1 around the threshold")
+        need("stability_jpeg", whole(self.stability_jpeg, 0, 95), "a whole number from 0 to 95")
+        need("stability_resize", number(self.stability_resize, 0.25, 1), "a number from 0.25 to 1")
+        need("stability_flip", self.stability_flip in ("threshold", "verdict"), "'threshold' or 'verdict'")
 
 
 @dataclass

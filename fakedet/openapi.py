@@ -38,6 +38,7 @@ _VERDICT = {
         "unsure_band": {"type": "array", "items": _NUMBER},
         "generator": {"type": ["object", "null"]},
         "provenance": {"type": ["object", "null"]},
+        "stability": {"type": ["object", "null"]},
         "notes": {"type": "array", "items": _TEXT},
         "image": _OBJECT,
         "views": {"type": "integer"},

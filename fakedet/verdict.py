@@ -31,6 +31,8 @@ class Verdict:
         provenance: What the file says of itself (see `fakedet.provenance`), with `sentences`; or None.
         decided_by: "pixels", "declared_ai" or "declared_camera": who gave the verdict.
         pixel_verdict: What the pixels alone say.
+        stability: Where worn copies were scored: `stable`, `first_verdict` (the pixels' before this check) and `copies`
+            [{copy, p_fake, verdict}]; else None (not asked for, or unsure already).
         declared: The headline of a declaration that decided, or None. Not part of the JSON.
         signed_map: float32 (H, W), Grad-CAM over the image, positive for "fake", NaN where no view looked; or None.
         picture: The upright RGB image, kept only where a map was asked for.
@@ -52,6 +54,7 @@ class Verdict:
     provenance: dict | None = None
     decided_by: str = "pixels"
     pixel_verdict: str = ""
+    stability: dict | None = None
     declared: str | None = None
     signed_map: np.ndarray | None = field(default=None, repr=False, compare=False)
     picture: Image.Image | None = field(default=None, repr=False, compare=False)
@@ -63,6 +66,8 @@ class Verdict:
         if self.declared:
             return self.declared
         if self.verdict == "unsure":
+            if self.stability and not self.stability["stable"]:
+                return f"{WORDS['unsure']}: a copy of it gets another answer"
             return f"{WORDS['unsure']}: too close to call ({self.p_fake:.0%} AI-generated)".replace("%", " %")
         sure = self.p_fake if self.verdict == "fake" else 1 - self.p_fake
         # never "100 %": no detector earns that
@@ -104,6 +109,7 @@ class Verdict:
             "provenance": self.provenance,
             "decided_by": self.decided_by,
             "pixel_verdict": self.pixel_verdict,
+            "stability": self.stability,
             "notes": list(self.notes),
             "image": dict(self.image),
             "views": self.views,

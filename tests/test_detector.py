@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples" / "images").iterdir())
 GOLDEN = ROOT / "tests" / "golden.json"
 KEYS = {"schema", "file", "verdict", "p_fake", "logit", "threshold", "unsure_band", "generator", "provenance",
-        "decided_by", "pixel_verdict", "notes", "image", "views", "model", "ms"}  # fmt: skip
+        "decided_by", "pixel_verdict", "stability", "notes", "image", "views", "model", "ms"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
