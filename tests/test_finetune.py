@@ -202,3 +202,41 @@ def test_every_augmentation_gives_an_rgb_image(preset):
     for seed in range(30):
         made = augment(image, np.random.default_rng(seed), PRESETS[preset])
         assert made.mode == "RGB" and min(made.size) >= 16
+
+
+def test_both_classes_are_drawn_equally_inside_each_collection_and_the_rest_less_often():
+    # Where one collection holds portraits that are all fake, portraits must not come to mean fake.
+    import datasets
+
+    counts = {("a", 0): 30, ("a", 1): 10, ("b", 0): 5, ("b", 1): 20, ("faces", 1): 40, ("rooms", 0): 15}
+    rows = [(source, label) for (source, label), count in counts.items() for _ in range(count)]
+    table = datasets.Dataset.from_dict({"source": [r[0] for r in rows], "label": [r[1] for r in rows]})
+    weights = draw_weights(table, [], 4.0, match="source", unmatched=0.5)
+    drawn = {key: sum(w for w, row in zip(weights, rows, strict=True) if row == key) for key in counts}
+    for source in ("a", "b"):
+        assert drawn[source, 0] == pytest.approx(drawn[source, 1])
+    assert drawn["faces", 1] == pytest.approx(drawn["rooms", 0])
+    plain = draw_weights(table, [], 4.0)
+    share = sum(w for w, row in zip(plain, rows, strict=True) if row[0] in ("faces", "rooms"))
+    assert drawn["faces", 1] + drawn["rooms", 0] < 0.7 * share
+
+
+def test_icons_and_photographs_are_trained_in_views_of_their_own_side():
+    import datasets
+    from torch.utils.data import DataLoader
+
+    from fakedet.model import FakeDetConfig
+
+    def images(side: int) -> datasets.Dataset:
+        rng = np.random.default_rng(side)
+        rows = [{"image": Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)), "label": i % 2}
+                for i in range(20)]  # fmt: skip
+        made = datasets.Dataset.from_list(
+            rows, features=datasets.Features(image=datasets.Image(), label=datasets.Value("int64"))
+        )
+        return made.cast_column("image", datasets.Image(decode=False))
+
+    parts = [(Source("photos", share=0.7), images(100)), (Source("icons", share=0.3, size=32), images(24))]
+    draws = TrainDraws(parts, FakeDetConfig(input_size=64), 50, seed=1, batch=8)
+    sides = [pixels.shape[-1] for pixels, _ in DataLoader(draws, batch_size=8)]  # a mixed batch could not be stacked
+    assert len(sides) == 7 and sides.count(32) == 1

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from fakedet.model import FakeDetConfig, FakeDetForImageClassification
 
 log = logging.getLogger("fakedet.train")
+INPUT_SIZE = 224  # where neither a flag nor a checkpoint says otherwise
 
 
 def build_model(args) -> FakeDetForImageClassification:
@@ -29,19 +30,21 @@ def build_model(args) -> FakeDetForImageClassification:
             raise SystemExit(f"--init_from: {error}") from None
         # the old calibration does not fit the weights to come: run calibrate.py afterwards
         fresh = FakeDetConfig()
-        for key in ("calibration_temperature", "calibration_bias", "unsure_band", "tiny_side"):
+        for key in ("calibration_temperature", "calibration_bias", "unsure_band", "tiny_side", "tiny_input_size"):
             setattr(model.config, key, getattr(fresh, key))
+        set_sides(model.config, args)
         return model.to(memory_format=torch.channels_last)
     norm = timm.get_pretrained_cfg(args.backbone, allow_unregistered=True)
     config = FakeDetConfig(
         backbone=args.backbone,
         hidden_size=args.hidden_size,
         dropout=args.dropout,
-        input_size=args.input_size,
+        input_size=args.input_size or INPUT_SIZE,
         max_views=args.max_views,
         image_mean=args.image_mean or (norm.mean if norm else (0.5,) * 3),
         image_std=args.image_std or (norm.std if norm else (0.5,) * 3),
     )
+    set_sides(config, args)
     model = FakeDetForImageClassification(config)
     if args.backbone_weights:
         if not Path(args.backbone_weights).is_file():
@@ -65,6 +68,21 @@ def build_model(args) -> FakeDetForImageClassification:
             if hasattr(module, "drop_path"):
                 module.drop_path = timm.layers.DropPath(args.drop_path)
     return model.to(memory_format=torch.channels_last)
+
+
+def set_sides(config: FakeDetConfig, args) -> None:
+    """Puts the sides of views that were asked for into a configuration.
+
+    Raises:
+        SystemExit: They do not fit each other.
+    """
+    for key in ("input_size", "tiny_side", "tiny_input_size"):
+        if getattr(args, key):
+            setattr(config, key, getattr(args, key))
+    try:
+        config.check()
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
 
 
 def trainable_layers(model: FakeDetForImageClassification, unfreeze: str | int) -> list[torch.nn.Module]:

@@ -30,6 +30,10 @@ class Source:
         augment: Name of a preset in `augment.py`, or a mapping of its fields.
         balance: Columns whose values are drawn equally often inside each class, up to `max_weight`.
         max_weight: The most that one image may be drawn, relative to a uniform draw.
+        match: A column (such as `source`) inside whose values both classes are drawn equally often, so that what a
+            value's pictures show says nothing of the class.
+        unmatched: How often images of values with one class only are drawn then, relative to what `balance` gives.
+        size: Side of this source's crops in pixels, in place of the run's (icons need no large ones).
     """
 
     path: str
@@ -37,6 +41,9 @@ class Source:
     augment: str | dict = "light"
     balance: list[str] = field(default_factory=list)
     max_weight: float = 4.0
+    match: str | None = None
+    unmatched: float = 1.0
+    size: int | None = None
 
     def how(self) -> Augment:
         return PRESETS[self.augment] if isinstance(self.augment, str) else replace(Augment(), **self.augment)
@@ -59,8 +66,13 @@ def limit(data: Dataset, most: int | None, seed: int) -> Dataset:
     return data.select(np.sort(np.concatenate(picks)))
 
 
-def draw_weights(data: Dataset, balance: list[str], max_weight: float) -> np.ndarray:
-    """Probability of each row: classes equal, inside them the values of each `balance` column as equal as allowed."""
+def draw_weights(
+    data: Dataset, balance: list[str], max_weight: float, match: str | None = None, unmatched: float = 1.0
+) -> np.ndarray:
+    """Probability of each row: classes equal, inside them the values of each `balance` column as equal as allowed.
+
+    With `match`, both classes weigh the same inside each value of that column too (see `Source`).
+    """
     labels = np.asarray(data["label"])
     weights = np.ones(len(data))
     for column in balance:
@@ -73,7 +85,24 @@ def draw_weights(data: Dataset, balance: list[str], max_weight: float) -> np.nda
         if mine.any():
             weights[mine] = np.minimum(weights[mine] / weights[mine].mean(), max_weight)
             weights[mine] /= weights[mine].sum()
+    if match and match in data.column_names:
+        weights = matched(weights, labels, np.asarray([str(value) for value in data[match]]), unmatched)
     return weights / weights.sum()
+
+
+def matched(weights: np.ndarray, labels: np.ndarray, values: np.ndarray, unmatched: float) -> np.ndarray:
+    """Weights (N,), each class summing to 1, changed so that both classes weigh the same inside every value.
+
+    What has one class only is scaled by `unmatched`, and both classes' parts of it to one sum.
+    """
+    _, group = np.unique(values, return_inverse=True)
+    sums = np.stack([np.bincount(group, weights * (labels == label)) for label in (0, 1)])  # (2, values)
+    both = (sums > 0).all(0)
+    alone = np.where(both, 0, sums).sum(1)  # (2,), the weight of each class outside of mixed values
+    target = np.where(both, sums.mean(0), 0)
+    scale = np.divide(target, sums, out=np.zeros_like(sums), where=both & (sums > 0))
+    factor = unmatched * alone.mean() / np.maximum(alone, 1e-12)
+    return weights * np.where(both[group], scale[labels, group], factor[labels])
 
 
 class TrainDraws(torch.utils.data.Dataset):
@@ -83,12 +112,15 @@ class TrainDraws(torch.utils.data.Dataset):
     next one of its source and counted; past 1 % of the draws the epoch stops.
     """
 
-    def __init__(self, parts: list[tuple[Source, Dataset]], config, length: int, seed: int):
-        self.parts, self.config, self.length, self.seed = parts, config, length, seed
+    def __init__(self, parts: list[tuple[Source, Dataset]], config, length: int, seed: int, batch: int = 1):
+        self.parts, self.config, self.length, self.seed, self.batch = parts, config, length, seed, batch
         self.size = config.input_size
         self.bad: list[str] = []
         self.hows = [source.how() for source, _ in parts]
-        self.weights = [draw_weights(data, source.balance, source.max_weight) for source, data in parts]
+        self.weights = [
+            draw_weights(data, source.balance, source.max_weight, source.match, source.unmatched)
+            for source, data in parts
+        ]
         self.plan_epoch(0)
 
     def plan_epoch(self, epoch: int) -> None:
@@ -109,14 +141,19 @@ class TrainDraws(torch.utils.data.Dataset):
             points = (np.arange(count) + rng.random(count)) / max(count, 1) * edges[-1]
             rows = order[np.searchsorted(edges, points, side="right").clip(max=len(edges) - 1)]
             plan.append(np.stack((np.full(count, part), rows), axis=1))
-        self.plan = rng.permutation(np.concatenate(plan))
+        by_side: dict[int | None, list] = {}
+        for (source, _), rows in zip(self.parts, plan, strict=True):
+            by_side.setdefault(source.size, []).append(rows)
+        mixed = [rng.permutation(np.concatenate(rows)) for rows in by_side.values()]
+        self.plan = mixed[0] if len(mixed) == 1 else in_batches(mixed, self.batch, rng)
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         part, row = (int(value) for value in self.plan[index])
-        data = self.parts[part][1]
+        source, data = self.parts[part]
+        size = source.size or self.size
         rng = np.random.default_rng((self.seed, self.epoch, index))
         for step in range(len(data)):
             record = data[(row + step) % len(data)]
@@ -129,21 +166,39 @@ class TrainDraws(torch.utils.data.Dataset):
                 if len(self.bad) > max(1, 0.01 * self.length):
                     raise RuntimeError(f"over 1 % of the images cannot be read, {self.bad[-1]} among them") from None
         # what a rescale by 0.4 can bring into the crop is all that need be degraded
-        room = math.ceil(2.5 * self.size)
+        room = math.ceil(2.5 * size)
         if min(image.size) > room:
             image = random_crop(image, room, rng)
-        image = scale_up(augment(image, rng, self.hows[part]), self.size)
-        crop = np.asarray(random_crop(image, self.size, rng))
+        image = scale_up(augment(image, rng, self.hows[part]), size)
+        crop = np.asarray(random_crop(image, size, rng))
         return to_tensor([crop], self.config.image_mean, self.config.image_std)[0], record["label"]
 
 
-class EvalViews(torch.utils.data.Dataset):
-    """Validation: the centre view of every image, without augmentation. Item i is (pixels, label, source number)."""
+def in_batches(groups: list[np.ndarray], batch: int, rng: np.random.Generator) -> np.ndarray:
+    """Joins groups of draws (n, 2) so that no batch mixes two of them.
 
-    def __init__(self, parts: list[Dataset], config, size: int):
-        self.data = concatenate_datasets([part.select_columns(["image", "label"]) for part in parts])
-        self.owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        self.view = SimpleNamespace(**{**config.to_dict(), "input_size": size})
+    What is left of each group when it is cut into batches comes last, replaced by draws of the largest group.
+    """
+    whole = [piece for rows in groups for piece in np.split(rows, range(batch, len(rows) + 1, batch))]
+    whole = [piece for piece in whole if len(piece) == batch]
+    missing = sum(map(len, groups)) - batch * len(whole)
+    order = rng.permutation(len(whole))
+    return np.concatenate([*(whole[place] for place in order), np.resize(max(groups, key=len), (missing, 2))])
+
+
+class EvalViews(torch.utils.data.Dataset):
+    """Validation: the centre view of every image, without augmentation. Item i is (pixels, label, source number).
+
+    Args:
+        parts: (source number, data set), all seen in views of one side.
+        config: A FakeDetConfig.
+        size: That side in pixels.
+    """
+
+    def __init__(self, parts: list[tuple[int, Dataset]], config, size: int):
+        self.data = concatenate_datasets([part.select_columns(["image", "label"]) for _, part in parts])
+        self.owner = np.repeat([number for number, _ in parts], [len(part) for _, part in parts])
+        self.view = SimpleNamespace(**{**config.to_dict(), "input_size": size, "tiny_input_size": 0})
 
     def __len__(self) -> int:
         return len(self.data)
@@ -152,6 +207,14 @@ class EvalViews(torch.utils.data.Dataset):
         record = self.data[index]
         views = make_views(read_rgb(record["image"]), self.view, max_views=1)
         return views.pixels[0], record["label"], int(self.owner[index])
+
+
+def eval_views(held: list[tuple[Source, Dataset]], config, size: int) -> list[EvalViews]:
+    """The validation splits of all sources, those of one side together."""
+    sides: dict[int, list] = {}
+    for number, (source, data) in enumerate(held):
+        sides.setdefault(source.size or size, []).append((number, data))
+    return [EvalViews(parts, config, side) for side, parts in sides.items()]
 
 
 def read_rgb(stored: dict) -> PILImage.Image:

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from train.build import build_model, trainable_layers
-from train.data import EvalViews, Source, TrainDraws, limit, load_split
+from train.data import Source, TrainDraws, eval_views, limit, load_split
 from train.options import parse
 from train.state import Progress, find_checkpoint, keep_best, note, save_state
 from train.validation import Logits, validate
@@ -77,12 +77,12 @@ def training_function(args) -> Path:
     if missing := [source.path for source, data in found if data is None]:
         raise SystemExit(f"no split '{args.train_split}' in {', '.join(missing)}")
     parts = [(source, limit(data, args.max_train_samples, args.seed)) for source, data in found]
-    held = [load_split(source.path, args.validation_split) for source in sources]
-    held = [limit(data, args.max_eval_samples, args.seed) for data in held if data is not None]
+    held = [(source, load_split(source.path, args.validation_split)) for source in sources]
+    held = [(source, limit(data, args.max_eval_samples, args.seed)) for source, data in held if data is not None]
     length = args.samples_per_epoch or sum(len(data) for _, data in parts)
-    draws = TrainDraws(parts, model.config, length, args.seed)
+    draws = TrainDraws(parts, model.config, length, args.seed, args.per_device_train_batch_size)
     log.info("training images %s, validation %s, %d draws an epoch, %d process(es) on %s",
-             [len(data) for _, data in parts], [len(data) for data in held], length,
+             [len(data) for _, data in parts], [len(data) for _, data in held], length,
              accelerator.num_processes, accelerator.device)  # fmt: skip
 
     progress = Progress()
@@ -142,7 +142,7 @@ def training_function(args) -> Path:
                 return output
             progress.epoch, progress.batch = progress.epoch + 1, 0
             tested = progress.ema.module if progress.ema and phase == "finetune" else model
-            report = validate(accelerator, tested, EvalViews(held, model.config, draws.size), args) if held else {}
+            report = validate(accelerator, tested, eval_views(held, model.config, draws.size), args) if held else {}
             better = keep_best(accelerator, args, tested, report, progress, phase)
             if args.scheduler == "plateau" and report:
                 progress.plateau.step(report[args.metric])

@@ -24,20 +24,22 @@ class Logits(torch.nn.Module):
 
 
 @torch.inference_mode()
-def validate(accelerator, model, data: EvalViews, args) -> dict:
-    """Loss, accuracy at 0.5 and AUC per data set and their means, of the centre views of the validation split."""
-    loader = accelerator.prepare(DataLoader(data, args.per_device_eval_batch_size, num_workers=args.num_workers))
+def validate(accelerator, model, held: list[EvalViews], args) -> dict:
+    """Loss, accuracy at 0.5 and AUC per data set and their means, of the centre views of the validation splits."""
     net = Logits(model).eval()
     rows = [[], [], []]
-    bar = tqdm(total=len(data), desc="validation", unit="img", disable=not accelerator.is_main_process, leave=False)
-    for pixels, labels, owner in loader:
-        with accelerator.autocast():
-            z = net(pixels)
-        for out, part in zip(rows, accelerator.gather_for_metrics((z.float(), labels, owner)), strict=True):
-            out.append(part.cpu())
-        bar.update(len(z) * accelerator.num_processes)
+    bar = tqdm(total=sum(map(len, held)), desc="validation", unit="img", disable=not accelerator.is_main_process,
+               leave=False)  # fmt: skip
+    for data in held:
+        loader = accelerator.prepare(DataLoader(data, args.per_device_eval_batch_size, num_workers=args.num_workers))
+        for pixels, labels, owner in loader:
+            with accelerator.autocast():
+                z = net(pixels)
+            for out, part in zip(rows, accelerator.gather_for_metrics((z.float(), labels, owner)), strict=True):
+                out.append(part.cpu())
+            bar.update(len(z) * accelerator.num_processes)
+        accelerator._dataloaders.remove(loader)  # it must not become part of the saved state
     bar.close()
-    accelerator._dataloaders.remove(loader)  # it must not become part of the saved state
     z, labels, owner = (torch.cat(part) for part in rows)
     report = {}
     for number in owner.unique().tolist():
