@@ -23,6 +23,7 @@ from .verdict import Failure, Verdict
 COLUMNS = ("File", "Answer", "P(AI-generated)", "Pixels", "Notes")
 FIELDS = "file verdict p_fake logit width height format bytes sha256 notes error_code error_message".split()
 THUMB_SIDE = 220
+DIRECTORY_BYTES = 2 * 2**20  # of an archive's list: some ten thousand names
 # What a damaged or locked archive makes `zipfile` raise.
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError)
 
@@ -70,8 +71,12 @@ def unpack(paths: Iterable[tuple[str, str]], most: int) -> list[tuple[str, str |
     """
     found: list[tuple[str, str | bytes | Failure]] = []
     for path, name in paths:
-        if not zipfile.is_zipfile(path):
+        if not _is_archive(path):
             found.append((name, path))
+            continue
+        if _directory_bytes(path) > DIRECTORY_BYTES:
+            text = "This ZIP archive lists more files than are read."
+            found.append((name, Failure(ServerError(413, "too_many_files", text), name)))
             continue
         try:
             with zipfile.ZipFile(path) as archive:
@@ -83,6 +88,26 @@ def unpack(paths: Iterable[tuple[str, str]], most: int) -> list[tuple[str, str |
         text = f"Only the first {most} pictures were checked: that is the most at a time."
         found = [*found[:most], ("(the rest)", Failure(ServerError(413, "too_many_files", text), "(the rest)"))]
     return found
+
+
+def _is_archive(path: str) -> bool:
+    """Told by its beginning as well: a picture with an archive behind it is a picture."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"PK" and zipfile.is_zipfile(file)
+    except OSError:
+        return False
+
+
+def _directory_bytes(path: str) -> int:
+    """Size of an archive's list of files, which `zipfile` would read whole, at several times its size in memory."""
+    with open(path, "rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 65_557 - 76))  # a comment, and both end records
+        tail = file.read()
+    wide, end = tail.rfind(b"PK\6\6"), tail.rfind(b"PK\5\6")
+    listed = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    return max(listed, int.from_bytes(tail[wide + 40 : wide + 48], "little") if wide >= 0 else 0)
 
 
 def _is_picture(info: zipfile.ZipInfo) -> bool:
@@ -99,8 +124,11 @@ def read_member(place: str, max_bytes: int) -> bytes:
     """
     path, member = place.split("\0", 1)
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-            data = file.read(max_bytes + 1)
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(member).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise NotImplementedError  # LZMA may ask for gigabytes of memory
+            with archive.open(member) as file:
+                data = file.read(max_bytes + 1)
     except (*ZIP_ERRORS, KeyError):
         raise ServerError(422, "corrupt_zip", "This part of the ZIP archive is damaged or locked.") from None
     if len(data) > max_bytes:

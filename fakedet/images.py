@@ -56,6 +56,7 @@ __all__ = [
 EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .tif .tiff .avif .heic .heif .hif".split()
 )
+_WEBP_PIXELS = 48_000_000  # its decoder keeps three copies of four bytes a pixel: beyond this, over a gigabyte
 _RLE_BMP_PIXELS, _RLE_BMP_BYTES = 2_000_000, 2 * 2**20  # Pillow unpacks run lengths in Python, slowly
 
 
@@ -142,6 +143,21 @@ def _walk(root: Path) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
+def open_guarded(data: bytes, *kinds: str) -> Image.Image:
+    """A picture that Pillow has opened but not decoded, as it is stored, after the container was walked.
+
+    Only for the metadata readers, which want the stored pixels or a preview; it checks neither bytes nor pixels.
+
+    Raises:
+        Exception: whatever Pillow raises; `ValueError` for a format that is not one of `kinds`.
+    """
+    kind = sniff(data)
+    if kind not in kinds:
+        raise UnsupportedFormat("{} is not in a format that is wanted here.")
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    return Image.open(BytesIO(inspect(data, kind).data), formats=[kind])
+
+
 # --- decoding ------------------------------------------------------------------------------------------------------
 
 
@@ -180,6 +196,8 @@ def _from_bytes(data: bytes, limits: Limits) -> tuple[Image.Image, dict, list[st
     seen = inspect(data, kind)
     if seen.size:
         _check_size(seen.size, limits)
+        if kind == "WEBP" and seen.size[0] * seen.size[1] > _WEBP_PIXELS:
+            raise TooManyPixels(f"{{}} is a WebP, which is read up to {_WEBP_PIXELS / 1e6:g} megapixels only.")
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it; a cut picture must not pass here
     with Image.open(BytesIO(seen.data), formats=[kind]) as image:
         _check_size(image.size, limits)

@@ -154,6 +154,24 @@ def test_zip_members_are_rows_and_bombs_stay_small(tmp_path, detector):
     assert len(json.loads(open(json_path).read())) == 4 and open(csv_path).read().count("\n") == 5
 
 
+def test_archives_of_death_are_rows(tmp_path, detector):
+    # a list of files that would fill the memory, a packing that may ask for gigabytes, a picture that ends in a ZIP
+    with zipfile.ZipFile(tmp_path / "names.zip", "w") as archive:
+        for number in range(30_000):
+            archive.writestr(f"{number:060d}.png", b"")
+    with zipfile.ZipFile(tmp_path / "lzma.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.png", bytes(100))
+    photo_like(64, 64).save(tmp_path / "both.png")
+    with zipfile.ZipFile(tmp_path / "both.png", "a") as archive:
+        archive.writestr("hidden.png", bytes(100))
+    paths = [(str(tmp_path / name), name) for name in ("names.zip", "lzma.zip", "both.png")]
+    *_, done = batch.run(Scorer(detector), paths, 10)
+    rows = {row["file"]: row for row in (item.result.to_dict() for item in done.items)}
+    assert rows["names.zip"]["error"]["code"] == "too_many_files"
+    assert rows["lzma.zip/a.png"]["error"]["code"] == "corrupt_zip"
+    assert 0 < rows["both.png"]["p_fake"] < 1 and len(rows) == 3
+
+
 def test_csv_cells_are_no_formulas(tmp_path, detector):
     # a file name that a spreadsheet would run
     photo_like(64, 64).save(tmp_path / "x.png")

@@ -523,6 +523,9 @@ BOMBS = {  # each cost Pillow alone from seconds to minutes, or gigabytes
     "WebP canvas of 268 megapixels": lambda: (
         b"RIFF\x40\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xfe\x3f\0\xfe\x3f\0" + bytes(50)
     ),
+    "WebP whose decoder would take over a gigabyte": lambda: (
+        b"RIFF\x40\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\x3f\x1f\0\x3f\x1f\0" + bytes(50)
+    ),
     "AVIF full of tag blocks": lambda: b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + b"II*\0\x08\0\0\0\0\0" * 100_000,
     "BMP with run lengths": rle_bmp,
 }

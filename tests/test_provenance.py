@@ -366,6 +366,28 @@ _DTD = (
 )
 _IFD = struct.pack("<H", 4000) + b"".join(struct.pack("<HHII", 0x9000 + i, 7, 15_000, 8) for i in range(4000))
 _CIRCLE = struct.pack("<HHII", 0x8769, 4, 1, 8)
+_TURN = struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)  # turned: the watermark is then looked for in a second decoding
+
+
+def _repeating(entries: int, size: int) -> bytes:
+    tags = _TURN + b"".join(struct.pack("<HHII", 0x1000 + i, 7, size - 10, 8) for i in range(entries))
+    return (b"II*\0\x08\0\0\0" + struct.pack("<H", entries + 1) + tags + b"\0\0\0\0").ljust(size, b"\0")
+
+
+def with_preview(preview: bytes) -> bytes:
+    """An EXIF block without fields, whose second directory holds a preview."""
+    second = struct.pack("<HHHII", 2, 0x201, 4, 1, 44) + struct.pack("<HHII", 0x202, 4, 1, len(preview)) + b"\0\0\0\0"
+    return b"II*\0\x08\0\0\0\0\0" + struct.pack("<I", 14) + second + preview
+
+
+def small_bomb() -> bytes:
+    data = save("JPEG")
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", 50_008) + b"Exif\0\0" + _repeating(4000, 50_000) + data[2:]
+
+
+_WIDE = io.BytesIO()
+Image.new("RGB", (256, 256)).save(_WIDE, "JPEG", subsampling=0)
+TURNED_BOMB = _WIDE.getvalue()[:2] + small_bomb()[2:50_012] + _WIDE.getvalue()[2:]
 HOSTILE = {
     "empty": b"",
     "no image": b"hello",
@@ -390,6 +412,8 @@ HOSTILE = {
     "JSON with a huge number": png({"parameters": json.dumps(SWARM).replace("42", "4" * 100_000)}),
     "regular expression trap": png({"parameters": " " * 500_000 + "Steps: 2" + ' a: "' * 3000}),
     "EXIF that repeats its bytes": jpeg_with((0xE1, b"Exif\0\0II*\0\x08\0\0\0" + _IFD)),
+    "EXIF that repeats its bytes, and a watermark to look for": TURNED_BOMB,
+    "preview whose EXIF repeats its bytes": jpeg_with((0xE1, b"Exif\0\0" + with_preview(small_bomb()))),
     "EXIF in a circle": jpeg_with((0xE1, b"Exif\0\0II*\0\x08\0\0\0\1\0" + _CIRCLE + b"\x08\0\0\0")),
     "EXIF pointing outside": jpeg_with((0xE1, b"Exif\0\0MM\0*\xff\xff\xff\xff")),
     "JPEG of fill bytes": b"\xff\xd8\xff" + b"\xff" * 3_000_000,

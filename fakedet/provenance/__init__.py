@@ -10,7 +10,6 @@ container's own fields, with caps on size, count and depth; nothing is fetched f
 
 from __future__ import annotations
 
-import io
 import time
 import warnings
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any
 
 from PIL import Image
 
+from fakedet.images import open_guarded
 from fakedet.provenance import watermark as _watermark
 from fakedet.provenance.c2pa import read_manifest, source_type
 from fakedet.provenance.camera import read_camera, read_tables
@@ -125,5 +125,5 @@ def _find_watermark(
     if image is None or image.size != parts.size or exif.get("Orientation", 1) != 1:  # the stored pixels are wanted
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"])
+            image = open_guarded(data, "PNG", "JPEG", "WEBP")
     return _watermark.find_watermark(image)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from fakedet.images import open_guarded
 from fakedet.provenance.containers import kind_of, read_parts
 from fakedet.provenance.parts import Parts
 from fakedet.provenance.record import clean
@@ -89,12 +90,12 @@ def _preview_fits(exif: dict[str, Any], parts: Parts, data: bytes, image: Image.
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(raw), formats=["JPEG"]) as small:
+            with open_guarded(raw, "JPEG") as small:
                 if small.width * small.height > DECODE_PIXELS:
                     return None
                 preview = small.convert("L")
             if image is None:
-                with Image.open(io.BytesIO(data), formats=["JPEG"]) as whole:
+                with open_guarded(data, "JPEG") as whole:
                     whole.draft("L", (160, 160))
                     image = whole.convert("L")
     except Exception:  # a broken preview says nothing

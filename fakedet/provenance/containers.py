@@ -15,6 +15,8 @@ import io
 import struct
 import zlib
 
+from fakedet.image_guards import inspect
+from fakedet.images import open_guarded
 from fakedet.provenance.exif import read_ifd
 from fakedet.provenance.jpeg import read_jpeg
 from fakedet.provenance.parts import CHUNKS, EXIF, TEXT_BYTES, TOTAL_TEXT_BYTES, Parts, decode
@@ -159,16 +161,15 @@ def _heif(data: bytes, parts: Parts) -> None:
     except ImportError:
         parts.note("HEIC metadata was not read: pip install pillow-heif.")
         return
+    inspect(data, "HEIF")
     image = pillow_heif.open_heif(io.BytesIO(data))
     parts.size, info = image.size, image.info
     parts.exif, parts.xmp = info.get("exif") or b"", info.get("xmp") or b""
 
 
 def _avif(data: bytes, parts: Parts) -> None:
-    from PIL import Image
-
     parts.manifest = _has_manifest_box(data)
-    with Image.open(io.BytesIO(data), formats=["AVIF"]) as image:
+    with open_guarded(data, "AVIF") as image:
         parts.size = image.size
         parts.exif, parts.xmp = image.info.get("exif") or b"", image.info.get("xmp") or b""
 
