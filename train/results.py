@@ -1,0 +1,131 @@
+"""One table out of several evaluation reports, written into README and model card between two marker lines.
+
+    python train/results.py "CIFAKE, official test=reports/cifake_test" "wild, unseen=reports/wild_unseen" \\
+        --into README.md fakedet/pretrained/README.md
+
+Every figure is copied from a report.json that `train/evaluate.py` wrote, and the command behind it is listed, so what a
+page says is what a command prints. Without --into the text goes to the screen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+BEGIN, END = "<!-- results: written by train/results.py -->", "<!-- results end -->"
+HEAD = (
+    "data", "tier", "real / fake", "AUC", "balanced accuracy", "TPR at 5 % FPR", "ECE", "coverage",
+    "reals called AI-generated",
+)  # fmt: skip
+
+
+def share(value: float | None) -> str:
+    """A share as percent with one decimal."""
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def plain(value: float | None, digits: int = 3) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def grid(head, rows) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
+
+
+def main_table(reports: dict[str, dict]) -> str:
+    """One row per report and tier."""
+    rows = []
+    for title, report in reports.items():
+        for name, tier in report["tiers"].items():
+            found, three = tier["metrics"], tier["three_answers"]
+            rows.append([
+                title, name, f"{found['n_real']:,} / {found['n_fake']:,}", plain(found["roc_auc"], 4),
+                share(found["balanced_accuracy"]), share(found["tpr_at_5fpr"]), plain(found["ece"]),
+                share(three["coverage"]), share(three["false_alarms"]),
+            ])  # fmt: skip
+    return grid(HEAD, rows)
+
+
+def group_table(title: str, report: dict) -> str:
+    """AUC per generator, and inside each collection of both classes, tier by tier; "" where there is neither."""
+    tiers = list(report["tiers"])
+    rows: dict[str, list] = {}
+    for tier in tiers:
+        by = report["tiers"][tier]["by"]
+        inside = [
+            row | {"name": f"*inside {row['name']}*"} for row in by.get("source", ()) if row["against"] == "itself"
+        ]
+        for row in [*by.get("generator", ()), *inside]:
+            counts = f"{row['n_fake']} / {row['n_real']}" if row["n_real"] else str(row["n_fake"])
+            rows.setdefault(row["name"], [row["name"], counts, *[""] * len(tiers)])[2 + tiers.index(tier)] = plain(
+                row["auc"], 2
+            )
+    if not rows:
+        return ""
+    reals = report["tiers"][tiers[0]]["metrics"]["n_real"]
+    order = sorted(rows.values(), key=lambda row: (row[0].startswith("*"), row[2]))
+    words = f"AUC in {title}, per generator against its {reals} photographs (*inside*: both classes of one collection)"
+    return grid([words, "fakes / reals", *tiers], order)
+
+
+def commands(reports: dict[str, dict]) -> str:
+    """The commands behind the figures."""
+    return "\n".join("    " + report["command"] for report in reports.values())
+
+
+def text_of(reports: dict[str, dict]) -> str:
+    """Everything, as Markdown."""
+    first = next(iter(reports.values()))
+    parts = [
+        f"Weights sha256 `{first['model']['sha256'][:16]}…`, threshold {first['threshold']:g}.",
+        main_table(reports),
+    ]
+    parts += [table for title, report in reports.items() if (table := group_table(title, report))]
+    return "\n\n".join([*parts, commands(reports)])
+
+
+def insert(page: str, text: str) -> str:
+    """The page with `text` between the markers.
+
+    Raises:
+        ValueError: The page has no markers.
+    """
+    before, found, rest = page.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not (found and ended):
+        raise ValueError(f"no lines '{BEGIN}' and '{END}' in it")
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    p = argparse.ArgumentParser(prog="train/results.py", description="One table out of several evaluation reports.")
+    p.add_argument("reports", nargs="+", metavar="TITLE=FOLDER", help="folders that train/evaluate.py wrote")
+    p.add_argument("--into", nargs="+", type=Path, default=[], help="Markdown files with the two marker lines")
+    args = p.parse_args(argv)
+    reports = {}
+    for item in args.reports:
+        title, _, folder = item.rpartition("=")
+        path = Path(folder) / "report.json"
+        if not title or not path.is_file():
+            p.error(f"'{item}' is not TITLE=FOLDER with a report.json in the folder")
+        reports[title] = json.loads(path.read_text(encoding="utf-8"))
+    if len({report["model"]["sha256"] for report in reports.values()}) > 1:
+        p.error("the reports are of different weights")
+    text = text_of(reports)
+    if not args.into:
+        print(text)
+    for path in args.into:
+        try:
+            path.write_text(insert(path.read_text(encoding="utf-8"), text), encoding="utf-8")
+        except (OSError, ValueError) as error:
+            p.error(f"{path}: {error}")
+        print(f"written into {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
