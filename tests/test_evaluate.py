@@ -22,14 +22,16 @@ from PIL import Image as PILImage
 
 from fakedet import Detector, FakeDetConfig, FakeDetForImageClassification
 from fakedet.hub import save_checkpoint
+from fakedet.images import open_image
 from fakedet.metrics import detection_metrics
 from train import calibrate, evaluation
+from train.curves import Wear
 from train.evalset import TIERS, ahead, load_evalset
 from train.probes import jpeg_quality, probe_table
 from train.summary import group_rows, score_shift, three_answers, worst_mistakes
 
 ROOT = Path(__file__).resolve().parent.parent
-TYPED = "--model model --data data --output_dir out --tiers clean web"
+TYPED = "--model model --data data --output_dir out --tiers clean web --curve_samples 12"
 N = 24
 BROKEN = 5
 
@@ -99,6 +101,32 @@ def report(finished) -> dict:
     return json.loads((finished / "report.json").read_text(encoding="utf-8"))
 
 
+def test_curves_show_every_kind_of_wear_on_the_same_images(finished, report):
+    """A reader must see where the detector stops working, not one average."""
+    kinds = {row["kind"] for row in report["curves"]}
+    assert kinds == {"jpeg", "downscale", "blur", "noise", "crop", "screenshot"}
+    assert {row["n"] for row in report["curves"]} == {12} or {row["n"] for row in report["curves"]} == {11}
+    gentle = next(row for row in report["curves"] if (row["kind"], row["level"]) == ("jpeg", 95))
+    assert gentle["mean_abs_p"] < 0.02 < 0.05 < gentle["auc_clean"]
+    assert "## Robustness curves" in (finished / "report.md").read_text(encoding="utf-8")
+    assert (finished / "curves.png").stat().st_size > 5000
+
+
+def test_each_wear_does_what_it_says():
+    """Real and fake go through this code alike; a wear that did nothing would flatter the detector."""
+    image = open_image(encode(picture(1, 200, 120))).image
+    worn = {
+        wear.kind: open_image(wear.apply(encode(image))).image
+        for wear in (Wear("downscale", 0.5), Wear("crop", 0.4), Wear("noise", 10), Wear("screenshot", 1.0))
+    }
+    assert worn["downscale"].size == (100, 60)
+    assert worn["crop"].size == (80, 48)
+    assert np.std(np.asarray(worn["noise"], float) - np.asarray(image)) == pytest.approx(10, abs=1)
+    margin = (worn["screenshot"].width - image.width) // 2
+    inner = worn["screenshot"].crop((margin, 2 * margin, margin + 200, 2 * margin + 120))
+    assert np.abs(np.asarray(inner, float) - np.asarray(image)).max() <= 1
+
+
 @pytest.fixture(scope="module")
 def scores(finished) -> list[dict]:
     with open(finished / "scores.csv", newline="", encoding="utf-8") as file:
@@ -144,7 +172,7 @@ def test_every_picture_in_the_report_exists_and_opens(finished):
     names = {part.split(")")[0] for part in text.split("](")[1:]}
     assert names == {path.name for path in finished.glob("*.png")}
     assert {name.removesuffix(".png") for name in names} == {
-        "confusion_matrix", "roc", "precision_recall", "score_histogram", "reliability", "mistakes", "tiers"
+        "confusion_matrix", "roc", "precision_recall", "score_histogram", "reliability", "mistakes", "tiers", "curves",
     }  # fmt: skip
     for name in names:
         with PILImage.open(finished / name) as image:

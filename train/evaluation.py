@@ -26,6 +26,7 @@ from fakedet.detector import Failure
 from fakedet.hub import ModelError
 from fakedet.images import open_image
 from train import plots
+from train.curves import Wear, curve_rows
 from train.evalset import TIERS, EvalSet, Tier, ahead, load_evalset
 from train.probes import probe_table
 from train.report import markdown
@@ -37,7 +38,7 @@ LATENCY_IMAGES = 200
 
 
 def score_tier(
-    detector: Detector, images: EvalSet, tier: Tier, rows: np.ndarray, batch_size: int, workers: int
+    detector: Detector, images: EvalSet, tier: Tier | Wear, rows: np.ndarray, batch_size: int, workers: int
 ) -> tuple[pd.DataFrame, list[dict]]:
     """Scores images in one tier, with a progress bar.
 
@@ -144,6 +145,7 @@ def evaluate(args: argparse.Namespace, command: str) -> dict:
         "dropped": dropped,
         "tiers": tiers,
         "probes": run_probes(images, rows, args),
+        "curves": run_curves(detector, images, scores[first], rows, args),
         "latency_ms": measure_latency(detector, images, rows),
         "classification_report": classification_text(scores[first], threshold),
         "versions": versions(),
@@ -171,6 +173,17 @@ def run_probes(images: EvalSet, rows: np.ndarray, args: argparse.Namespace) -> l
     return probe_table(encoded, table["label"], groups, args.num_workers, bar)
 
 
+def run_curves(detector: Detector, images: EvalSet, clean: pd.DataFrame, rows: np.ndarray, args) -> list[dict]:
+    """Robustness curves on up to `args.curve_samples` of the rows, chosen at random; [] when that is 0."""
+    if args.curve_samples <= 0:
+        return []
+    rng = np.random.default_rng(args.seed)
+    rows = np.sort(rng.choice(rows, min(args.curve_samples, len(rows)), replace=False))
+    return curve_rows(
+        lambda wear: score_tier(detector, images, wear, rows, args.batch_size, args.num_workers)[0], clean
+    )
+
+
 def draw(output: Path, images: EvalSet, scores: dict[str, pd.DataFrame], report: dict, mistakes: int) -> set[str]:
     """Draws every figure that the data allows and returns their names."""
     first = next(iter(scores))
@@ -190,6 +203,9 @@ def draw(output: Path, images: EvalSet, scores: dict[str, pd.DataFrame], report:
         bars = {name: {words: found[key] for words, key in names.items()} for name, found in metrics.items()}
         plots.tier_bars(bars, output / "tiers.png")
         drawn |= {"roc.png", "precision_recall.png", "tiers.png"}
+    if report["curves"]:
+        plots.curves(report["curves"], output / "curves.png")
+        drawn.add("curves.png")
     if mistakes > 0:
         worst = worst_mistakes(table, threshold, mistakes)
         places = dict(zip(images.table["index"], range(len(images)), strict=True))
@@ -246,6 +262,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--max_samples", type=int, help="score a random part of this size")
     add("--mistakes", type=int, default=24, help="images on the contact sheet; 0 draws none")
     add("--probe_samples", type=int, default=5000, help="images for the shortcut probes; 0 leaves them out")
+    add("--curve_samples", type=int, default=0, help="images for the curves over JPEG quality, size, blur and so on")
     add("--seed", type=int, default=0, help="of the random parts")
     args = parser.parse_args(argv)
     for name, low in (("batch_size", 1), ("num_workers", 0), ("max_samples", 1)):

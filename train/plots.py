@@ -85,6 +85,28 @@ def roc(curves: dict[str, tuple], path: Path) -> None:
 
 
 @plt.rc_context(STYLE)
+def curves(rows: list[dict], path: Path) -> None:
+    """Draws AUC over the level of each kind of wear, from `curves.curve_rows`; one small chart a kind, wear grows to
+    the right, and a line marks the AUC of the same images as they are."""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    figure, grid = _figure(9.6, 5.6, nrows=2, ncols=-(-len(kinds) // 2), squeeze=False, sharey=True)
+    for axes, kind in zip(grid.flat, kinds, strict=False):
+        own = [row for row in rows if row["kind"] == kind and row["auc"] is not None]
+        axes.plot(range(len(own)), [row["auc"] for row in own], color=REAL, marker="o", linewidth=2.2)
+        if own:
+            axes.axhline(own[0]["auc_clean"], color=GREY, linewidth=1, linestyle="--")
+            axes.set_title(own[0]["words"], fontsize=11)
+        axes.set_xticks(range(len(own)), [f"{row['level']:g}" for row in own])
+        axes.set_ylim(0.4, 1.0)
+        axes.grid(True, axis="y")
+    for axes in grid.flat[len(kinds) :]:
+        axes.set_visible(False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("AUC")
+    _save(figure, path)
+
+
+@plt.rc_context(STYLE)
 def precision_recall(curves: dict[str, tuple], path: Path) -> None:
     """Draws precision over recall, one curve per name to (labels (N,), p_fake (N,))."""
     figure, axes = _figure(5.6, 4.8)

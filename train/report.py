@@ -87,7 +87,7 @@ def markdown(report: dict, pictures: set[str]) -> str:
     if any(tier["by"] for tier in tiers.values()):
         parts.append("AUC and balanced accuracy: a group with both classes is measured inside itself, a group with one "
                      "class against all images of the other class. Mean score is the mean p_fake.")  # fmt: skip
-    parts += _probes(report) + _latency(report) + _dropped(report)
+    parts += _probes(report) + _curves(report, pictures) + _latency(report) + _dropped(report)
     if "mistakes.png" in pictures:
         parts += ["## Worst mistakes", *_images(pictures, (("mistakes.png", "Worst mistakes"),))]
     parts.append("Versions: " + ", ".join(f"{name} {version}" for name, version in report["versions"].items()) + ".")
@@ -156,6 +156,16 @@ def _probes(report: dict) -> list[str]:
     text = f"How well single numbers that should tell nothing separate the classes ({n:,} images, files as they are). "
     text += "A detector that does not beat these clearly may have learned them."
     return ["## Shortcut probes", text, table(["number", "AUC for fake", "AUC in its better direction"], rows)]
+
+
+def _curves(report: dict, pictures: set[str]) -> list[str]:
+    if not report["curves"]:
+        return []
+    rows = [[row["words"], f"{row['level']:g}", row["auc"], row["auc_clean"], row["mean_abs_p"], row["false_alarms"]]
+            for row in report["curves"]]  # fmt: skip
+    text = f"The same {report['curves'][0]['n']:,} images of the first tier, every one worn in the same way."
+    header = ["wear", "level", "AUC", "AUC unworn", "mean distance of p_fake", "reals called fake"]
+    return ["## Robustness curves", text, *_images(pictures, (("curves.png", "Curves"),)), table(header, rows)]
 
 
 def _latency(report: dict) -> list[str]:
