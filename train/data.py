@@ -49,12 +49,43 @@ class Source:
         return PRESETS[self.augment] if isinstance(self.augment, str) else replace(Augment(), **self.augment)
 
 
-def load_split(path: str, split: str) -> Dataset | None:
-    """One split with undecoded images; None where the data set has no such split."""
+def load_split(path: str, split: str, most: int | None = None, seed: int = 0) -> Dataset | None:
+    """One split with undecoded images; None where the data set has no such split.
+
+    Args:
+        path: Folder that `prepare.py` wrote, or a Hub id.
+        most: Of a Hub data set, stream this many images, half of each class, and read no more of it.
+        seed: Of the order in which they are streamed.
+
+    Raises:
+        SystemExit: With one sentence, where the data set cannot be had.
+    """
     from datasets import load_dataset
 
-    data = load_from_disk(path) if Path(path).exists() else load_dataset(path)
-    return data[split].cast_column("image", Image(decode=False)) if split in data else None
+    try:
+        if Path(path).exists():
+            data = load_from_disk(path)
+        else:
+            data = load_dataset(path, streaming=most is not None)
+    except Exception as error:  # the Hub client raises a dozen types
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SystemExit(f"{path} is no prepared folder, and cannot be loaded from the Hub: {reason}") from None
+    if split not in data:
+        return None
+    part = data[split].cast_column("image", Image(decode=False))
+    return part if isinstance(part, Dataset) else first_of_each_class(part, most, seed)
+
+
+def first_of_each_class(stream, most: int, seed: int) -> Dataset:
+    """The first `most` images of a shuffled stream, half of each class as far as it has them, in memory."""
+    room, rows = {0: most // 2, 1: most - most // 2}, []
+    for row in stream.shuffle(seed=seed, buffer_size=min(1000, 10 * most)):
+        if room.get(row["label"], 0):
+            room[row["label"]] -= 1
+            rows.append(row)
+        if not any(room.values()):
+            break
+    return Dataset.from_list(rows, features=stream.features)
 
 
 def limit(data: Dataset, most: int | None, seed: int) -> Dataset:

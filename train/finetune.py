@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from train.build import build_model, trainable_layers
 from train.data import Source, TrainDraws, eval_views, limit, load_split
 from train.options import parse
+from train.publish import after_training, before_training
+from train.record import write_record
 from train.state import Progress, find_checkpoint, keep_best, note, save_state
 from train.validation import Logits, validate
 
@@ -66,6 +68,9 @@ def training_function(args) -> Path:
     logging.basicConfig(level=logging.INFO if accelerator.is_main_process else logging.ERROR, format="%(message)s")
     output.mkdir(parents=True, exist_ok=True)
     set_seed(args.seed)
+    started = time.monotonic()
+    if args.push_to_hub and accelerator.is_main_process:
+        before_training(args)  # no night of training before "no right to write"
     if accelerator.device.type == "cpu":  # accelerate's launcher leaves one thread to each process
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // accelerator.num_processes))
     if args.with_tracking:
@@ -73,11 +78,12 @@ def training_function(args) -> Path:
         accelerator.init_trackers("fakedet", config=plain)
     model = build_model(args).to(accelerator.device)
     sources = [Source(**entry) for entry in args.data]
-    found = [(source, load_split(source.path, args.train_split)) for source in sources]
+    most, most_held = (args.max_train_samples, args.max_eval_samples) if args.streaming else (None, None)
+    found = [(source, load_split(source.path, args.train_split, most, args.seed)) for source in sources]
     if missing := [source.path for source, data in found if data is None]:
         raise SystemExit(f"no split '{args.train_split}' in {', '.join(missing)}")
     parts = [(source, limit(data, args.max_train_samples, args.seed)) for source, data in found]
-    held = [(source, load_split(source.path, args.validation_split)) for source in sources]
+    held = [(source, load_split(source.path, args.validation_split, most_held, args.seed)) for source in sources]
     held = [(source, limit(data, args.max_eval_samples, args.seed)) for source, data in held if data is not None]
     length = args.samples_per_epoch or sum(len(data) for _, data in parts)
     draws = TrainDraws(parts, model.config, length, args.seed, args.per_device_train_batch_size)
@@ -156,7 +162,12 @@ def training_function(args) -> Path:
         if progress.ema and phase == "head":
             progress.ema.module.load_state_dict(model.state_dict())
     save_state(accelerator, args, progress)
+    if accelerator.is_main_process:
+        images = {"train": sum(len(data) for _, data in parts), "validation": sum(len(data) for _, data in held)}
+        write_record(args, accelerator, images, time.monotonic() - started)
     accelerator.end_training()
+    if args.push_to_hub and accelerator.is_main_process:
+        after_training(args)
     return output
 
 

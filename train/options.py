@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import yaml
@@ -16,6 +17,7 @@ def parser() -> argparse.ArgumentParser:
     a = data.add_argument
     a("--train_dir", nargs="+", help="prepared folders (prepare.py), equal shares; `data` in YAML gives shares")
     a("--dataset_name", nargs="+", help="the same by Hub id")
+    a("--streaming", action="store_true", help="of a Hub data set read only the first --max_..._samples, not all of it")
     a("--augment", default="light", help="preset of augment.py for --train_dir: none, flip, light, degrade")
     a("--train_split", default="train")
     a("--validation_split", default="validation")
@@ -69,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
     a("--with_tracking", action="store_true")
     a("--report_to", default="tensorboard", help="tensorboard or trackio (pip install what you choose)")
     a("--stop_after_steps", type=int, help="stop cleanly after so many optimizer steps (to resume later)")
+    a("--push_to_hub", action="store_true", help="publish the best model at the end, as publish.py does (HF_TOKEN)")
+    a("--hub_model_id", help="owner/name; by default the name of --output_dir in your account")
+    a("--hub_private_repo", action="store_true", help="make the repository private, when it is new")
     return p
 
 
@@ -97,6 +102,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     if not sources:
         p.error("say what to train on: --train_dir FOLDER, --dataset_name ID, or `data` in the config")
     args.data = sources
+    args.command_line = list(sys.argv[1:] if argv is None else argv)
+    if args.streaming and not (args.max_train_samples and args.max_eval_samples):
+        p.error("--streaming needs --max_train_samples and --max_eval_samples: it reads no more than those")
     if args.unfreeze != "all" and not str(args.unfreeze).isdigit():
         p.error("--unfreeze takes 'all' or a number of layers")
     if args.checkpointing_steps != "epoch" and not str(args.checkpointing_steps).isdigit():

@@ -1,0 +1,369 @@
+"""Prepare, train, push, pull and serve as separate processes, against a stand-in for the Hub over real HTTP."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from conftest import App
+from hub_stand_in import TOKEN, Hub
+from huggingface_hub import ModelCard
+from PIL import Image, ImageFilter
+
+from fakedet import Detector, hub
+from train import push
+from train.card import METRICS
+from train.evaluation import main as evaluate
+from train.publish import main as publish
+from train.record import private_paths
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ["--backbone", "test_efficientnet", "--no_pretrained", "--input_size", "32", "--num_workers", "0",
+        "--head_epochs", "1", "--finetune_epochs", "1", "--per_device_train_batch_size", "8", "--augment", "none",
+        "--checkpointing_steps", "9999"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with photos/REAL and photos/Fake in it, and all that comes from them."""
+    folder, rng = tmp_path_factory.mktemp("publish"), np.random.default_rng(0)
+    for name, radius in {"REAL": 0.0, "Fake": 1.5}.items():
+        (folder / "photos" / name).mkdir(parents=True)
+        for index in range(30):
+            colors = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).resize((72, 72))
+            noisy = np.asarray(colors, float) + rng.normal(0, 12, (72, 72, 3))
+            image = Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
+            image.save(folder / "photos" / name / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def far():
+    """The stand-in of this module."""
+    with Hub() as started:
+        yield started
+
+
+def run(far, place, *command, token: bool = True, code: int = 0, **environment) -> str:
+    """Runs a script of train/ as a process that talks to the stand-in; returns what it printed."""
+    env = (
+        os.environ | far.environment(place / "home", token) | {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    )
+    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, env=env | environment, capture_output=True,
+                          text=True, timeout=500)  # fmt: skip
+    assert done.returncode == code, done.stdout[-3000:] + done.stderr[-5000:]
+    assert TOKEN not in done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def prepared(far, place) -> Path:
+    """The prepared data set, which lies on the Hub as lab/pictures too."""
+    run(far, place, "train/prepare.py", "--data", place / "photos", "--output_dir", place / "data",
+        "--val_fraction", 0.2, "--test_fraction", 0.2, "--push_to_hub", "lab/pictures")  # fmt: skip
+    return place / "data"
+
+
+@pytest.fixture(scope="module")
+def trained(far, place, prepared) -> Path:
+    """A model trained by one process and pushed as lab/one."""
+    launch = ["-m", "accelerate.commands.launch", "--num_processes", 1, "--num_machines", 1,
+              "--mixed_precision", "no", "--dynamo_backend", "no"]  # fmt: skip
+    said = run(far, place, *launch, "train/finetune.py", *TINY, "--train_dir", prepared,
+               "--output_dir", place / "one", "--push_to_hub", "--hub_model_id", "lab/one", "--hub_private_repo")  # fmt: skip
+    assert "tag v1" in said
+    return place / "one"
+
+
+@pytest.fixture(scope="module")
+def reported(far, place, prepared, trained) -> Path:
+    """Its evaluation, published with it as v2."""
+    assert evaluate(["--model", str(trained), "--data", str(prepared), "--output_dir", str(place / "report"),
+                     "--tiers", "clean", "web", "--num_workers", "0"]) == 0  # fmt: skip
+    said = run(far, place, "train/publish.py", "model", "--model", trained, "--report", place / "report",
+               "--repo", "lab/one", "--datasets", "lab/pictures")  # fmt: skip
+    assert "tag v2" in said
+    return place / "report"
+
+
+def test_training_pushes_once_with_all_that_a_repository_needs(far, trained):
+    repo = far.repo("lab/one")
+    first = repo.commits[repo.tags["v1"]]
+    assert {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "training.json", "model.py",
+            "views.py", "processing.py"} <= set(first)  # fmt: skip
+    assert repo.private and repo.messages.count("start") == 1 and len(repo.commits) <= 3
+    assert first["model.safetensors"].data == (trained / "model.safetensors").read_bytes()
+    assert not far.unknown, "the stand-in lacks a route"
+    card = ModelCard(first["README.md"].data.decode())  # without a report: the best epoch on validation
+    best = json.loads(first["training.json"].data)["best"]
+    assert {r.metric_type: r.metric_value for r in card.data.eval_results}["roc_auc"] == best["auc"]
+
+
+def test_two_processes_push_once(far, place, prepared):
+    # From the Hub, as a stream, by the config file that ships as an example.
+    launch = ["-m", "accelerate.commands.launch", "--config_file", "examples/accelerate/two_cpu_processes.yaml"]
+    said = run(far, place, *launch, "train/finetune.py", *TINY, "--dataset_name", "lab/pictures", "--streaming",
+               "--max_train_samples", 24, "--max_eval_samples", 10, "--output_dir", place / "two", "--push_to_hub",
+               "--hub_model_id", "lab/two")  # fmt: skip
+    assert "2 process(es)" in said and "training images [24], validation [10]" in said
+    repo = far.repo("lab/two")
+    assert list(repo.tags) == ["v1"] and len(repo.messages) == 2 and not repo.private
+    record = json.loads(repo.files["training.json"].data)
+    assert record["processes"] == 2 and record["datasets"] == ["lab/pictures"] and record["images"]["train"] == 24
+    assert ModelCard(repo.files["README.md"].data.decode()).data.datasets == ["lab/pictures"]
+
+
+def test_the_card_has_no_placeholder_and_every_figure_is_the_reports(far, reported, tmp_path):
+    files = far.repo("lab/one").files
+    (tmp_path / "README.md").write_bytes(files["README.md"].data)
+    card, text = ModelCard.load(tmp_path / "README.md"), files["README.md"].data.decode()
+    report = json.loads((reported / "report.json").read_text())
+    assert not re.search(r"More Information|TODO|\[\[|\{\{|\bNone\b|\bnan\b|/tmp/|\bUnknown\b", text)
+    assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "image-classification")
+    assert card.data.license == "mit" and card.data.datasets == ["lab/pictures"]
+    found = {(r.dataset_config, r.metric_type): r.metric_value for r in card.data.eval_results}
+    expected = {(tier, METRICS[key][0]): value for tier, part in report["tiers"].items()
+                for key, value in part["metrics"].items() if key in METRICS and value is not None}  # fmt: skip
+    assert found == expected and len(found) >= 16
+    assert set(card.data.metrics) == {kind for _, kind in found}
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", text, flags=re.M)
+    shown = {words: (clean, web) for words, clean, web in rows}
+    for words, key in (("AUC", "roc_auc"), ("balanced accuracy", "balanced_accuracy"), ("Brier score", "brier")):
+        assert shown[words] == tuple(f"{report['tiers'][tier]['metrics'][key]:.4f}" for tier in ("clean", "web"))
+    answers = report["tiers"]["web"]["three_answers"]
+    assert shown["coverage: share answered real or fake"][1] == f"{answers['coverage']:.4f}"
+    assert "python train/evaluate.py --model one" in text and "accelerate launch train/finetune.py" in text
+    assert json.loads(files["report.json"].data)["tiers"] == report["tiers"]
+    plots = {name for name in files if name.startswith("plots/")}
+    assert len(plots) >= 5 and "plots/mistakes.png" not in plots
+    assert plots >= set(re.findall(r"\]\((plots/[^)]+)\)", text))
+
+
+def test_pushing_the_same_again_changes_nothing_and_stale_files_go(far, place, trained, reported):
+    repo = far.repo("lab/one")
+    before = dict(repo.tags), repo.branches["main"]
+    command = ["train/publish.py", "model", "--model", trained, "--repo", "lab/one"]
+    again = [*command, "--report", reported, "--datasets", "lab/pictures"]
+    assert "tag v2, as before" in run(far, place, *again)
+    assert (repo.tags, repo.branches["main"]) == before
+    files = dict(repo.files) | {"notes.txt": next(iter(repo.files.values()))}
+    repo.commit(files, "the owner's own file")
+    run(far, place, *command, "--tag", "plain")
+    assert repo.find("plain") == repo.branches["main"] and "notes.txt" in repo.files
+    assert not [name for name in repo.files if name.startswith("plots/") or name == "report.json"]
+    assert "has a tag v1 already" in run(far, place, *again, "--tag", "v1", code=2)
+    assert "exists and is public" in run(far, place, "train/publish.py", "space", "--repo", make_public(far), "--private",
+                                         code=2)  # fmt: skip
+
+
+def make_public(far) -> str:
+    far.add("lab/public", {"README.md": b"# here"}, kind="spaces")
+    return "lab/public"
+
+
+@pytest.fixture(scope="module")
+def pictures(place) -> list[Path]:
+    paths = [*sorted((place / "photos" / "REAL").iterdir())[:3], *sorted((place / "photos" / "Fake").iterdir())[:3]]
+    return [*paths, *sorted((ROOT / "examples" / "images").glob("photo_*.jpg"))]
+
+
+def test_the_app_pulls_the_pushed_model_and_answers_as_the_local_one(far, place, trained, pictures, tmp_path):
+    from gradio_client import Client, handle_file
+
+    repo, local = far.repo("lab/one"), Detector.from_pretrained(trained)
+    started = App(tmp_path, FAKEDET_MODEL="lab/one@v1", **far.environment(tmp_path / "home"))
+    try:
+        client = Client(started.url, verbose=False)
+        for path in pictures:
+            answer = client.predict(handle_file(str(path)), api_name="/predict")
+            assert answer["p_fake"] == pytest.approx(local.predict(path).p_fake, abs=1e-4)
+            assert (answer["model"]["id"], answer["model"]["revision"]) == ("lab/one", repo.tags["v1"])
+    finally:
+        started.stop()
+    assert "lab/one answers, fetched from the Hub." in started.log.read_text()
+
+
+FRESH = """
+import json, sys
+from transformers import AutoModelForImageClassification, pipeline
+assert not any("fakedet" in path for path in sys.path), sys.path
+model = AutoModelForImageClassification.from_pretrained("lab/one", trust_remote_code=True)
+assert type(model).__name__ == "FakeDetForImageClassification" and "fakedet" not in sys.modules
+scorer = pipeline("image-classification", model="lab/one", trust_remote_code=True)
+print("ROWS" + json.dumps([{row["label"]: row["score"] for row in answer} for answer in scorer(sys.argv[1:])]))
+"""
+
+
+def test_others_load_it_without_fakedet_and_get_the_same_scores(far, place, trained, reported, pictures, tmp_path):
+    # A fresh process in another folder: the modelling code comes from the repository.
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | far.environment(tmp_path / "home")
+    done = subprocess.run([sys.executable, "-c", FRESH, *map(str, pictures)], cwd=tmp_path, env=env, text=True,
+                          capture_output=True, timeout=300)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    rows, local = json.loads(done.stdout.split("ROWS")[1]), Detector.from_pretrained(trained, provenance=False)
+    for row, path in zip(rows, pictures, strict=True):
+        assert set(row) == {"real", "fake"}
+        assert row["fake"] == pytest.approx(local.predict(path).p_fake, abs=1e-4)
+
+
+def test_the_evaluator_of_the_evaluate_package_gives_the_reports_accuracy(prepared, trained, reported):
+    import evaluate as metrics
+    from transformers import pipeline
+
+    from fakedet.metrics import Detection
+
+    test = datasets.load_from_disk(str(prepared))["test"]
+    scorer = pipeline("image-classification", model=str(trained))
+    task = metrics.evaluator("image-classification")
+    found = task.compute(scorer, data=test, metric=Detection(), label_mapping={"real": 0, "fake": 1})
+    report = json.loads((reported / "report.json").read_text())
+    assert found["accuracy"] == pytest.approx(report["tiers"]["clean"]["metrics"]["accuracy"])
+
+
+def test_a_dry_run_shows_exactly_what_would_go_and_sends_nothing(far, place, trained, reported, tmp_path):
+    far.requests.clear()
+    command = ["train/publish.py", "model", "--model", trained, "--report", reported, "--repo", "lab/never"]
+    said = run(far, place, *command, "--dry_run", token=False, HF_HUB_OFFLINE="1")
+    assert "model_index" not in said and "model-index" in said and "files for the model lab/never" in said
+    assert not far.requests and ("models", "lab/never") not in far.repos
+    assert publish([*map(str, command[1:]), "--output_dir", str(tmp_path / "out")]) == 0
+    written = {
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()
+    }
+    assert written == set(re.findall(r"^ *[\d,]+  [0-9a-f]{12}  (.+)$", said, flags=re.M))
+    assert hub.load_checkpoint(tmp_path / "out").sha256 == hub.load_checkpoint(trained).sha256
+
+
+def test_a_report_of_other_weights_is_not_published(trained, reported, tmp_path, capsys):
+    copy = hub.save_checkpoint(hub.load_checkpoint(trained).model, tmp_path / "copy", half=True)
+    assert publish(["model", "--model", str(copy), "--report", str(reported), "--repo", "lab/x", "--dry_run"]) == 2
+    assert "was made with other weights" in capsys.readouterr().err
+    config = json.loads((trained / "config.json").read_text()) | {"unsure_band": [0.1, 0.9]}
+    (copy / "model.safetensors").write_bytes((trained / "model.safetensors").read_bytes())
+    (copy / "config.json").write_text(json.dumps(config))
+    assert publish(["model", "--model", str(copy), "--report", str(reported), "--repo", "lab/x", "--dry_run"]) == 2
+    assert "before the last calibration" in capsys.readouterr().err
+
+
+def test_absolute_paths_are_not_published():
+    said = private_paths("finetune.py --train_dir /home/me/data/mine --config train/configs/a.yaml '/srv/x y' lab/one")
+    assert "/home" not in said and " mine " in said and "train/configs/a.yaml" in said and "lab/one" in said
+
+
+PUSH_FAULTS = {
+    "no token": (None, None, "set HF_TOKEN to one that may write"),
+    "someone else's": (None, None, "may not write to other/one"),
+    "no name": (None, None, "is not a Hub id"),
+    "the Hub fails": ("POST .*commit", "500", r"answers with an error \(500"),
+    "cut in the commit": ("POST .*commit", "cut", "connection broke"),
+    "silence": ("POST .*commit", "late", "connection broke"),
+    "refused card": ("validate-yaml", "404", r"answers with an error \(404"),
+}
+
+
+@pytest.mark.parametrize(("pattern", "kind", "says"), PUSH_FAULTS.values(), ids=PUSH_FAULTS)
+def test_a_push_that_fails_says_why_and_changes_nothing(stand_in, trained, monkeypatch, capsys, pattern, kind, says):
+    monkeypatch.setattr(push, "TIMEOUT_S", 2.0)
+    stand_in.add("lab/one", {"README.md": b"# before"})
+    if pattern:
+        stand_in.fault(pattern, kind, seconds=6)
+    if "HF_TOKEN" in says:
+        monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    repo = "other/one" if "other" in says else "a/b/c" if "Hub id" in says else "lab/one"
+    assert publish(["model", "--model", str(trained), "--repo", repo]) == 2
+    said = capsys.readouterr().err
+    assert re.search(says, said) and "Traceback" not in said and TOKEN not in said and stand_in.url not in said
+    assert list(stand_in.repo("lab/one").files) == ["README.md"]
+    stand_in.faults.clear()
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert publish(["model", "--model", str(trained), "--repo", "lab/one"]) == 0
+
+
+def test_an_upload_that_is_cut_is_taken_up_again(stand_in, trained, capsys):
+    fault = stand_in.fault("PUT /lfs/", "cut", times=1)
+    assert publish(["model", "--model", str(trained), "--repo", "lab/cut"]) == 0 and fault.met == 1
+    weights = stand_in.repo("lab/cut").files["model.safetensors"].data
+    assert weights == (trained / "model.safetensors").read_bytes()
+
+
+def test_an_upload_that_is_always_cut_ends_with_a_sentence(stand_in, trained, capsys, monkeypatch):
+    import huggingface_hub.utils._http as http
+
+    monkeypatch.setattr(http.time, "sleep", lambda _: None)  # the client's own pauses, 23 s in sum
+    stand_in.fault("PUT /lfs/", "cut")
+    assert publish(["model", "--model", str(trained), "--repo", "lab/cut"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("publish: Error while uploading 'model.safetensors' to the Hub: ") and "again" in said
+    assert list(stand_in.repo("lab/cut").files) == [".gitattributes"]
+
+
+def test_of_two_pushes_at_once_one_is_told(stand_in, trained, monkeypatch, capsys):
+    from huggingface_hub import HfApi
+
+    commit = HfApi.create_commit
+
+    def overtaken(api, *args, **kwargs):
+        stand_in.repo("lab/race").commit({}, "somebody was faster")
+        return commit(api, *args, **kwargs)
+
+    monkeypatch.setattr(HfApi, "create_commit", overtaken)
+    assert publish(["model", "--model", str(trained), "--repo", "lab/race"]) == 2
+    assert "Somebody else changed lab/race meanwhile" in capsys.readouterr().err
+    assert stand_in.repo("lab/race").messages[-1] == "somebody was faster"
+
+
+def test_the_data_set_comes_back_from_the_hub_byte_for_byte(far, prepared, place):
+    repo = far.repo("lab/pictures", "datasets")
+    assert any(name.startswith("data/train") for name in repo.files)
+    table = datasets.load_dataset("parquet", data_files=str(write(place, repo)), split="train",
+                                  cache_dir=str(place / "cache"))  # fmt: skip
+    local = datasets.load_from_disk(str(prepared))["train"]
+    raw = [part.cast_column("image", datasets.Image(decode=False)) for part in (table, local)]
+    assert [row["image"]["bytes"] for row in raw[0]] == [stored(row["image"]) for row in raw[1]]
+    assert table.features["label"].names == ["real", "fake"]
+
+
+def write(place: Path, repo) -> Path:
+    path = place / "train.parquet"
+    path.write_bytes(next(blob.data for name, blob in repo.files.items() if name.startswith("data/train")))
+    return path
+
+
+def stored(image: dict) -> bytes:
+    return image["bytes"] or Path(image["path"]).read_bytes()
+
+
+def test_a_space_holds_what_the_app_needs_and_can_be_pushed_again(far, place, trained):
+    command = ["train/publish.py", "space", "--repo", "lab/show", "--model", "lab/one@v1"]
+    run(far, place, *command)
+    repo = far.repo("lab/show", "spaces")
+    assert repo.sdk == "gradio" and repo.variables == {"FAKEDET_MODEL": "lab/one@v1"}
+    assert {"app.py", "README.md", "requirements.txt", "fakedet/hub.py", "fakedet/pretrained/config.json"} <= set(
+        repo.files
+    )
+    assert not [name for name in repo.files if name.startswith(("train/", "tests/", "."))
+                and name != ".gitattributes" or "__pycache__" in name]  # fmt: skip
+    assert b"models:\n- lab/one\n" in repo.files["README.md"].data
+    commits, variables = len(repo.commits), far.requests.count("POST /api/spaces/lab/show/variables")
+    repo.commit(
+        dict(repo.files) | {"fakedet/old.py": repo.files["app.py"], "mine.txt": repo.files["app.py"]}, "by hand"
+    )
+    run(far, place, *command)
+    assert "fakedet/old.py" not in repo.files and "mine.txt" in repo.files and len(repo.commits) == commits + 2
+    assert "as before" in run(far, place, *command) and len(repo.commits) == commits + 2
+    assert far.requests.count("POST /api/spaces/lab/show/variables") == variables
+    said = run(far, place, "train/publish.py", "space", "--repo", "lab/show", "--model", "lab/nothing", code=2)
+    assert "lab/nothing does not exist on the Hub" in said
+
+
+def test_the_space_command_needs_neither_torch_nor_transformers():
+    # The workflow that syncs main to the Space installs two small packages only.
+    code = "import sys; sys.argv=['p','space','--repo','a/b','--dry_run']; from train.publish import main; main()"
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "app.py" in done.stdout
+    assert not re.search(r"\| +(torch|transformers|gradio|fakedet)$", done.stderr, flags=re.M)
