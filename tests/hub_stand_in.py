@@ -197,7 +197,6 @@ class Routes(http.server.BaseHTTPRequestHandler):
                 self.send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
         except Refused as refused:
             headers = {"X-Error-Code": refused.code, "X-Error-Message": refused.message}
-            self.close_connection = True
             self.send(refused.status, json.dumps({"error": refused.message}).encode(),
                       {key: value for key, value in headers.items() if value})  # fmt: skip
         except (BrokenPipeError, ConnectionResetError):

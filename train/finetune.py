@@ -66,6 +66,7 @@ def training_function(args) -> Path:
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, non_blocking=True),
     )
     logging.basicConfig(level=logging.INFO if accelerator.is_main_process else logging.ERROR, format="%(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # not every request to the Hub
     output.mkdir(parents=True, exist_ok=True)
     set_seed(args.seed)
     started = time.monotonic()
