@@ -16,6 +16,7 @@ from PIL import Image as PILImage
 
 from fakedet.views import make_views, scale_up, to_tensor
 from train.augment import PRESETS, Augment, augment, random_crop
+from train.choose import rows_where
 
 log = logging.getLogger("fakedet.train")
 
@@ -33,6 +34,7 @@ class Source:
         match: A column (such as `source`) inside whose values both classes are drawn equally often, so that what a
             value's pictures show says nothing of the class.
         unmatched: How often images of values with one class only are drawn then, relative to what `balance` gives.
+        only, exclude: Column to values: which rows are trained on and validated with, such as all but one collection.
         size: Side of this source's crops in pixels, in place of the run's (icons need no large ones).
     """
 
@@ -44,6 +46,8 @@ class Source:
     match: str | None = None
     unmatched: float = 1.0
     size: int | None = None
+    only: dict[str, list[str]] = field(default_factory=dict)
+    exclude: dict[str, list[str]] = field(default_factory=dict)
 
     def how(self) -> Augment:
         return PRESETS[self.augment] if isinstance(self.augment, str) else replace(Augment(), **self.augment)
@@ -86,6 +90,28 @@ def first_of_each_class(stream, most: int, seed: int) -> Dataset:
         if not any(room.values()):
             break
     return Dataset.from_list(rows, features=stream.features)
+
+
+def load_source(
+    source: Source, split: str, most: int | None = None, seed: int = 0, strict: bool = True
+) -> Dataset | None:
+    """The rows of a split that a source is about; None where there is no such split, or none of its rows is meant.
+
+    Args:
+        most, seed: As for `load_split`.
+        strict: Values of `only` and `exclude` must occur in this split.
+
+    Raises:
+        SystemExit: The data cannot be had, or has no such column or value.
+    """
+    data = load_split(source.path, split, most, seed)
+    if data is None or not (source.only or source.exclude):
+        return data
+    try:
+        rows = rows_where(data, source.only, source.exclude, strict)
+    except ValueError as error:
+        raise SystemExit(f"{source.path}, split {split}: {error}") from None
+    return data.select(rows) if len(rows) else None
 
 
 def limit(data: Dataset, most: int | None, seed: int) -> Dataset:

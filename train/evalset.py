@@ -19,6 +19,7 @@ from datasets import Dataset, DatasetDict, Image, load_from_disk
 from PIL import Image as PILImage
 
 from fakedet.images import ImageError, open_image
+from train.choose import rows_where
 from train.sources import KEPT_COLUMNS, PrepareError, canonical_split, read_sources
 
 
@@ -49,7 +50,9 @@ class EvalSet:
         return (stored["path"] if stored["bytes"] is None else stored["bytes"]), name
 
 
-def load_evalset(data: str, split: str | None = None, max_samples: int | None = None, seed: int = 0) -> EvalSet:
+def load_evalset(
+    data: str, split: str | None = None, max_samples: int | None = None, seed: int = 0, only=None, exclude=None
+) -> EvalSet:
     """Loads one split of a data set.
 
     Args:
@@ -57,6 +60,7 @@ def load_evalset(data: str, split: str | None = None, max_samples: int | None = 
         split: which one; if left out, `test`, or the only one there is.
         max_samples: take a random part of this size, with the classes in the proportion they have.
         seed: of that choice.
+        only, exclude: column to values, which rows count (see choose.py); all when left out.
 
     Returns:
         EvalSet, in the order of the data.
@@ -71,13 +75,17 @@ def load_evalset(data: str, split: str | None = None, max_samples: int | None = 
     table = pd.DataFrame({name: images[name][:] for name in ("label", *KEPT_COLUMNS) if name in images.column_names})
     table.insert(0, "index", np.arange(len(images)))
     labelled = table["label"].isin((0, 1)).to_numpy()
-    rows = np.flatnonzero(labelled)
+    try:
+        chosen = rows_where(images, only or {}, exclude or {})
+    except ValueError as error:
+        raise PrepareError(f"{data}, split {split}: {error}.") from None
+    rows = chosen[labelled[chosen]]
     if not len(rows):
         raise PrepareError(f"No image of {data}, split {split}, has a label real or fake.")
     if max_samples is not None and max_samples < len(rows):
         rows = _stratified(rows, table["label"].to_numpy(), max(1, max_samples), seed)
     table = table.iloc[rows].reset_index(drop=True)
-    return EvalSet(split, images.select(rows).select_columns("image"), table, int((~labelled).sum()))
+    return EvalSet(split, images.select(rows).select_columns("image"), table, int((~labelled[chosen]).sum()))
 
 
 def _read_splits(data: str) -> dict[str, Dataset]:

@@ -26,6 +26,7 @@ from fakedet.detector import Failure
 from fakedet.hub import ModelError
 from fakedet.images import open_image
 from train import plots
+from train.choose import parse_where
 from train.curves import Wear, curve_rows
 from train.evalset import TIERS, EvalSet, Tier, ahead, load_evalset
 from train.probes import probe_table
@@ -105,7 +106,7 @@ def evaluate(args: argparse.Namespace, command: str) -> dict:
     """
     output = Path(args.output_dir)
     output.mkdir(parents=True, exist_ok=True)
-    images = load_evalset(args.data, args.split, args.max_samples, args.seed)
+    images = load_evalset(args.data, args.split, args.max_samples, args.seed, args.where, args.where_not)
     detector = Detector.from_pretrained(args.model, provenance=False)
     rows, scores, dropped = np.arange(len(images)), {}, []
     for name in args.tiers:
@@ -126,6 +127,7 @@ def evaluate(args: argparse.Namespace, command: str) -> dict:
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "data": args.data,
         "split": images.split,
+        "where": {"only": args.where, "exclude": args.where_not},
         "model": detector.model_facts,
         "threshold": threshold,
         "unsure_band": list(detector.config.unsure_band),
@@ -259,6 +261,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--tiers", nargs="+", choices=list(TIERS), default=["clean"], help="wear, the same for both classes")
     add("--batch_size", type=int, default=32)
     add("--num_workers", type=int, default=2, help="threads that read and wear images ahead of the network")
+    add("--where", nargs="+", default=[], metavar="COLUMN=VALUE,...", help="score only rows with these values")
+    add("--where_not", nargs="+", default=[], metavar="COLUMN=VALUE,...", help="leave rows with these values out")
     add("--max_samples", type=int, help="score a random part of this size")
     add("--mistakes", type=int, default=24, help="images on the contact sheet; 0 draws none")
     add("--probe_samples", type=int, default=5000, help="images for the shortcut probes; 0 leaves them out")
@@ -270,6 +274,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         if value is not None and value < low:
             parser.error(f"--{name} must be at least {low}")
     args.tiers = list(dict.fromkeys(args.tiers))
+    try:
+        args.where, args.where_not = parse_where(args.where), parse_where(args.where_not)
+    except ValueError as error:
+        parser.error(str(error))
     return args
 
 

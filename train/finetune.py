@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from train.build import build_model, trainable_layers
-from train.data import Source, TrainDraws, eval_views, limit, load_split
+from train.data import Source, TrainDraws, eval_views, limit, load_source
 from train.options import parse
 from train.publish import after_training, before_training
 from train.record import write_record
@@ -80,11 +80,11 @@ def training_function(args) -> Path:
     model = build_model(args).to(accelerator.device)
     sources = [Source(**entry) for entry in args.data]
     most, most_held = (args.max_train_samples, args.max_eval_samples) if args.streaming else (None, None)
-    found = [(source, load_split(source.path, args.train_split, most, args.seed)) for source in sources]
+    found = [(source, load_source(source, args.train_split, most, args.seed)) for source in sources]
     if missing := [source.path for source, data in found if data is None]:
         raise SystemExit(f"no split '{args.train_split}' in {', '.join(missing)}")
     parts = [(source, limit(data, args.max_train_samples, args.seed)) for source, data in found]
-    held = [(source, load_split(source.path, args.validation_split, most_held, args.seed)) for source in sources]
+    held = [(source, load_source(source, args.validation_split, most_held, args.seed, False)) for source in sources]
     held = [(source, limit(data, args.max_eval_samples, args.seed)) for source, data in held if data is not None]
     length = args.samples_per_epoch or sum(len(data) for _, data in parts)
     draws = TrainDraws(parts, model.config, length, args.seed, args.per_device_train_batch_size)
