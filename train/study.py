@@ -3,8 +3,8 @@
     python train/study.py --study train/configs/ablations.yaml --output_dir runs/ablations
 
 The YAML names a training config (`base`), `variants` (name -> changes to it; a dotted key such as `data.0.augment`
-reaches inside), and `evaluations` (name -> arguments of evaluate.py). A variant may have `evaluations` of its own, such as the
-collection that it left out of training. What has been finished is not done again, so a study can be stopped and
+reaches inside), and `evaluations` (name -> arguments of evaluate.py). A variant may have `evaluations` of its own, such
+as the collection that it left out of training. What has been finished is not done again, so a study can be stopped and
 continued. The result is study.md and study.json: each figure is copied from a report.json that evaluate.py wrote.
 """
 
