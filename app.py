@@ -162,7 +162,7 @@ def build_app(host: str = "127.0.0.1", port: int = 7860) -> FastAPI:
         mcp_server=mcp_installed(),
         theme=page.theme(),
         css_paths=[page.CSS],
-        head=page.HEAD,
+        head=f"{page.HEAD}<script>{page.SCRIPT.read_text(encoding='utf-8')}</script>",
     )
 
 

@@ -33,7 +33,7 @@ def main() -> None:
                 except Exception:
                     page.wait_for_timeout(1000)
             page.set_input_files("#picture input[type=file]", str(PICTURE), timeout=60_000)
-            page.wait_for_selector("#answer h2:has-text('%')", timeout=60_000)
+            page.wait_for_selector("#answer .fd-bar", timeout=60_000)
             page.wait_for_timeout(3000)
             page.screenshot(path=str(ROOT / "examples" / "screenshot.png"))
             browser.close()

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import threading
 import time
 import zipfile
 import zlib
@@ -14,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path, PurePosixPath
 
+from .answer import NAMES, hints, percent
 from .api import Scorer, ServerError
 from .heatmap import display
 from .images import TooManyBytes
-from .page import NAMES, hints, percent
 from .verdict import Failure, Verdict
 
 COLUMNS = ("File", "Answer", "P(AI-generated)", "Pixels", "Notes")
@@ -49,11 +50,13 @@ class Batch:
         total: Pictures found; more than `len(items)` while it runs.
         items: In the order in which they came.
         started: `time.monotonic()` at the beginning.
+        stopped: Whether it was ended early.
     """
 
     total: int
     items: list[Item] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+    stopped: bool = False
 
     def ordered(self) -> list[Item]:
         """Most likely AI-generated first, failures last."""
@@ -136,12 +139,21 @@ def read_member(place: str, max_bytes: int) -> bytes:
     return data
 
 
-def run(scorer: Scorer, paths: Iterable[tuple[str, str]], most: int, thumbs: bool = True) -> Iterator[Batch]:
-    """Scores files and archives one after the other; yields the same Batch after each picture."""
+def run(
+    scorer: Scorer,
+    paths: Iterable[tuple[str, str]],
+    most: int,
+    thumbs: bool = True,
+    halt: threading.Event | None = None,
+) -> Iterator[Batch]:
+    """Scores files and archives one after the other; yields the same Batch after each picture, until `halt` is set."""
     max_bytes = scorer.detector.limits.max_bytes
     work = unpack(paths, most)
     batch = Batch(len(work))
     for name, source in work:
+        if halt and halt.is_set():
+            batch.stopped = True
+            break
         result: Verdict | Failure
         if isinstance(source, Failure):
             result = source
@@ -153,7 +165,7 @@ def run(scorer: Scorer, paths: Iterable[tuple[str, str]], most: int, thumbs: boo
                 result = Failure(error, name)
         batch.items.append(Item(*_light(result)))
         yield batch
-    if not work:
+    if not batch.items:
         yield batch
 
 
@@ -182,9 +194,11 @@ def summary(batch: Batch, done: bool = False) -> str:
     if not total:
         return '<div class="fd-card"><h2>No pictures found</h2><p>Add image files, or a ZIP that holds some.</p></div>'
     left = (time.monotonic() - batch.started) / max(count, 1) * (total - count)
-    state = "Done" if done else f"{count} of {total}, about {left:.0f} s left"
+    state = f"{count} of {total}, about {left:.0f} s left"
+    if done:
+        state = f"Stopped after {count} of {total}" if batch.stopped else f"Done: {total}"
     return (
-        f'<div class="fd-card" role="status"><p class="fd-small">{state}</p><h2>{words or "Starting"}</h2>'
+        f'<div class="fd-card" role="status"><p class="fd-small">{state}</p><h2>{words or "Nothing checked"}</h2>'
         + ("" if done else f'<div class="fd-progress"><i style="width:{100 * count / total:.0f}%"></i></div>')
         + "</div>"
     )
@@ -195,7 +209,9 @@ def badge(item: Item) -> str:
     result = item.result
     if isinstance(result, Failure):
         return NAMES["error"]
-    return "Unsure" if result.verdict == "unsure" else f"{NAMES[result.verdict]} {percent(result)} %"
+    if result.verdict == "unsure":
+        return f"Unsure, {round(100 * result.p_fake)} % AI"
+    return f"{NAMES[result.verdict]} {percent(result)} %"
 
 
 def gallery(batch: Batch) -> str:

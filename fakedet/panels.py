@@ -10,9 +10,10 @@ from html import escape
 from PIL import Image
 
 from . import spectrum
+from .answer import table
 from .detector import Detector
-from .page import table
 
+WAITING = '<div class="fd-card" role="status"><p class="fd-small">Waiting for its turn</p><h2>Starting</h2></div>'
 FREQUENCY_WAIT = '<p class="fd-quiet">Working ...</p>'
 
 
@@ -25,13 +26,16 @@ def source_line(detector: Detector, why: str) -> str:
 def model_facts(detector: Detector) -> str:
     """The loaded checkpoint in a table."""
     config, facts = detector.config, detector.model_facts
-    return table(
+    return '<div class="fd-section"><h3>What answers now</h3></div>' + table(
         [
-            ("Answers now", facts["id"]),
+            ("Checkpoint", facts["id"]),
             ("Revision", facts["revision"] or "none"),
             ("Network", f"{config.backbone}, then {config.hidden_size} units, then one"),
             ("Sees", f"up to {config.max_views} crops of {config.input_size} x {config.input_size} pixels"),
-            ("Threshold, unsure band", f"{config.threshold:g}, {config.unsure_band[0]:g} to {config.unsure_band[1]:g}"),
+            (
+                "Threshold, unsure band",
+                f"{config.threshold:g}, {config.unsure_band[0]:.3f} to {config.unsure_band[1]:.3f}",
+            ),
             ("Runs on", facts["runtime"]),
             ("Weights (SHA-256)", facts["sha256"]),
         ]
@@ -86,7 +90,7 @@ def frequency(image: Image.Image) -> str:
 def many_intro(most: int) -> str:
     """What the second tab does."""
     return (
-        f'<div class="fd-section"><p>Up to {most} pictures at a time, as files or in a ZIP. The most likely '
+        f'<div class="fd-section"><p>Up to {most} pictures at a time, as files, a folder or a ZIP. The most likely '
         "AI-generated come first. A file that cannot be read is told in its row and stops nothing.</p></div>"
     )
 
@@ -94,7 +98,7 @@ def many_intro(most: int) -> str:
 def programs(mcp: bool, address: str) -> str:
     """Markdown on how programs ask; all answers are the same JSON."""
     text = """
-### REST
+## REST
 One image gives one JSON object, several give a list. Errors have a code and an HTTP status.
 
 ```bash
@@ -105,7 +109,7 @@ curl ADDRESS/model
 ```
 The description for tools is at `ADDRESS/openapi.json`.
 
-### Python
+## Python
 ```python
 from gradio_client import Client, handle_file
 
@@ -114,18 +118,18 @@ answer = client.predict(handle_file("photo.jpg"), api_name="/predict")
 answers = client.predict([handle_file("a.jpg"), handle_file("b.jpg")], api_name="/predict_batch")
 ```
 
-### JavaScript
+## JavaScript
 ```js
 const form = new FormData();
 form.append("image", file);
 const answer = await (await fetch("ADDRESS/predict", { method: "POST", body: form })).json();
 ```
 
-### The answer
+## The answer
 `verdict` is "real", "fake" or "unsure"; `p_fake` is the probability, from 0 to 1, that the image is AI-generated.
 `schema` is "1": fields may be added, none will be renamed. An image that cannot be scored gives
 `{"schema": "1", "file": ..., "error": {"code": ..., "message": ...}}`.
 """
     if mcp:
-        text += "\n### MCP\nThe tools `predict` and `predict_batch` are at `ADDRESS/gradio_api/mcp/`.\n"
+        text += "\n## MCP\nThe tools `predict` and `predict_batch` are at `ADDRESS/gradio_api/mcp/`.\n"
     return text.replace("ADDRESS", address)

@@ -62,13 +62,13 @@ class Verdict:
 
     @property
     def headline(self) -> str:
-        """The verdict in words, with how sure: "Likely AI-generated, 93 %", or what was declared."""
+        """The verdict in words, with how sure: "Likely AI-generated, 93 %", why unsure, or what was declared."""
         if self.declared:
             return self.declared
         if self.verdict == "unsure":
             if self.stability and not self.stability["stable"]:
                 return f"{WORDS['unsure']}: a copy of it gets another answer"
-            return f"{WORDS['unsure']}: too close to call ({self.p_fake:.0%} AI-generated)".replace("%", " %")
+            return f"{WORDS['unsure']}: too close to call"
         sure = self.p_fake if self.verdict == "fake" else 1 - self.p_fake
         # never "100 %": no detector earns that
         return f"{WORDS[self.verdict]}, {min(99, int(sure * 100))} %"

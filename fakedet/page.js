@@ -1,0 +1,101 @@
+// What gradio's inputs do not do by themselves. Nothing here talks to a server.
+(() => {
+  // The picture's or the files' box: that of the tab which is open
+  const openInput = () =>
+    [...document.querySelectorAll("#picture, #files")].find((box) => box.offsetParent !== null);
+
+  function hand(box, files) {
+    const input = box.querySelector("input[type=file]");
+    if (!input || !files.length) return false;
+    const list = new DataTransfer();
+    for (const file of box.id === "picture" ? files.slice(0, 1) : files) list.items.add(file);
+    input.files = list.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+    return true;
+  }
+
+  // Ctrl+V anywhere on the page, but not while something is typed
+  document.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+    const box = openInput();
+    if (files.length && box && hand(box, files)) event.preventDefault();
+  });
+
+  async function walk(entry) {
+    if (entry.name.startsWith(".") || entry.name === "__MACOSX") return [];
+    if (entry.isFile) return [await new Promise((done, fail) => entry.file(done, fail))];
+    const reader = entry.createReader();
+    const found = [];
+    for (;;) {  // a reader hands over at most 100 entries at a time
+      const some = await new Promise((done, fail) => reader.readEntries(done, fail));
+      if (!some.length) return found;
+      for (const child of some) found.push(...(await walk(child)));
+    }
+  }
+
+  const kinds = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf]|zip)$/i;
+
+  // A folder that is dropped on the second tab: gradio would take it for a file without content
+  document.addEventListener(
+    "drop",
+    (event) => {
+      const box = event.target.closest?.("#files");
+      const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+      if (!box || !entries.some((entry) => entry.isDirectory)) return;
+      event.preventDefault();
+      event.stopPropagation();
+      Promise.all(entries.map((entry) => walk(entry))).then((lists) =>
+        hand(box, lists.flat().filter((file) => kinds.test(file.name))));
+    },
+    true,
+  );
+
+  // Names and focus for screen readers and keyboards, where gradio gives none; run again whenever the page changes
+  function amend() {
+    const each = (selector, change) => document.querySelectorAll(selector).forEach(change);
+    const set = (node, name, value) => node.getAttribute(name) === value || node.setAttribute(name, value);
+    each("#examples button.gallery-item, button.gallery-item", (button) => {
+      const file = button.querySelector("img")?.src.split("/").pop().split("?")[0].replace(/\.\w+$/, "");
+      set(button, "aria-label", `Try the example: ${(file ?? "picture").replace(/[_-]+/g, " ")}`);
+    });
+    each("#picture button.upload-container, #files button.upload-container", (button) => {
+      if (button.innerText.trim()) button.removeAttribute("aria-label");  // the visible text is the better name
+      else if (button.closest("#files")) set(button, "aria-label", "Add more");
+    });
+    each('#files button[aria-label="common.upload"]', (button) => {  // gradio puts the real button inside of this one
+      set(button, "role", "group");
+      set(button, "tabindex", "-1");
+      set(button, "title", "Add more");
+      button.removeAttribute("aria-label");
+    });
+    each("#overlay img", (image) =>
+      set(image, "alt", image.matches(".fixed") ? "The same picture with the telling places marked" : "The picture"));
+    each("#answer, #batch-state", (box) => set(box, "aria-live", "polite"));
+    each("#programs pre, #card, #card table", (box) => set(box, "tabindex", "0"));  // they scroll on a phone
+  }
+  let planned = false;
+  new MutationObserver(() => {
+    if (planned) return;
+    planned = true;
+    requestAnimationFrame(() => {
+      planned = false;
+      amend();
+    });
+  }).observe(document.documentElement, { childList: true, subtree: true });
+
+  // The button "Choose a folder"
+  window.fakedetFolder = () => {
+    const picker = document.createElement("input");
+    picker.type = "file";
+    picker.webkitdirectory = true;
+    picker.id = "folder-picker";
+    picker.hidden = true;
+    picker.onchange = () => {
+      const files = [...picker.files].filter((file) => kinds.test(file.name) && !/(^|\/)[._]/.test(file.webkitRelativePath));
+      hand(document.querySelector("#files"), files);
+      picker.remove();
+    };
+    document.body.append(picker);
+    picker.click();
+  };
+})();

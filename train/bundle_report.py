@@ -1,0 +1,44 @@
+"""Joins reports of one checkpoint into the report.json that lies beside it, which the page's tab "Model" shows.
+
+    python train/bundle_report.py reports/wild_unseen reports/cifake_test --output fakedet/pretrained/report.json
+
+The first report is the file itself, as `train/evaluate.py` wrote it; the others stand in its key `more`. Lists that
+grow with the data (images that could not be read) are left out; every figure stays.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def compact(folder: str) -> dict:
+    """The report in a folder that evaluate.py wrote, without what grows with the data or names this machine."""
+    report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
+    report["dropped"] = []
+    report["data"] = report["data"].rstrip("/").rpartition("/")[2]
+    report.pop("more", None)
+    return report
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Writes the file; 0 = done, 2 = the reports cannot be read or are of different weights."""
+    parser = argparse.ArgumentParser(prog="train/bundle_report.py", description=__doc__.split("\n")[0])
+    parser.add_argument("reports", nargs="+", metavar="FOLDER", help="what evaluate.py wrote, the main one first")
+    parser.add_argument("--output", required=True, help="report.json beside the checkpoint")
+    args = parser.parse_args(argv)
+    try:
+        first, *more = map(compact, args.reports)
+        weights = {report["model"]["sha256"] for report in (first, *more)}
+        if len(weights) > 1:
+            raise ValueError(f"the reports are of {len(weights)} different weights")
+        Path(args.output).write_text(json.dumps(first | ({"more": more} if more else {}), indent=1) + "\n", "utf-8")
+    except (OSError, ValueError, LookupError) as error:
+        print(f"bundle_report: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.output}: {1 + len(more)} reports")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
