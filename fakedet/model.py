@@ -39,6 +39,8 @@ class FakeDetConfig(PreTrainedConfig):
         tiny_temperature, tiny_bias, tiny_unsure_band: As above, for those images.
         tiny_input_size: Side in pixels of the views of those images, at most `input_size`; 0 is the same side. An icon
             that is scaled up further shows nothing more and costs more.
+        tiny_network: Those images have a network of their own, with the same layers; `tiny_input_size` must then be
+            set and differ from `input_size`, for the side of a view says which network it is for.
         stability_jpeg: Quality, 1..95, of the JPEG copy that `fakedet.stability` scores as well; 0 is off.
         stability_resize: Size of the smaller copy, as a share of both sides, 0.25..1; 1 is off.
         stability_flip: When a copy turns an answer into "unsure": "threshold", it lies on the other side of the
@@ -70,6 +72,7 @@ class FakeDetConfig(PreTrainedConfig):
         tiny_bias: float = 0.0,
         tiny_unsure_band: tuple[float, float] = (0.5, 0.5),
         tiny_input_size: int = 0,
+        tiny_network: bool = False,
         stability_jpeg: int = 80,
         stability_resize: float = 0.75,
         stability_flip: str = "threshold",
@@ -97,6 +100,7 @@ class FakeDetConfig(PreTrainedConfig):
         self.tiny_bias = tiny_bias
         self.tiny_unsure_band = list(tiny_unsure_band)
         self.tiny_input_size = tiny_input_size
+        self.tiny_network = tiny_network
         self.stability_jpeg = stability_jpeg
         self.stability_resize = stability_resize
         self.stability_flip = stability_flip
@@ -142,6 +146,8 @@ class FakeDetConfig(PreTrainedConfig):
         need("tiny_side", whole(self.tiny_side, 0, 1024), "a whole number from 0 to 1024")
         small = self.tiny_input_size == 0 or whole(self.tiny_input_size, 32, self.input_size)
         need("tiny_input_size", small, "0 or a whole number from 32 to input_size")
+        apart = self.tiny_network is False or self.tiny_input_size not in (0, self.input_size)
+        need("tiny_network", apart and isinstance(self.tiny_network, bool), "false, or true with a tiny_input_size")
         need("threshold", number(self.threshold, 0, 1), "a number from 0 to 1")
         for key in ("unsure_band", "tiny_unsure_band"):
             band = getattr(self, key)
@@ -169,37 +175,27 @@ class FakeDetOutput(ModelOutput):
     cam: torch.Tensor | None = None
 
 
-class FakeDetForImageClassification(PreTrainedModel):
-    """Binary classifier whose Grad-CAM map is an output of the forward pass."""
+class Layers:
+    """Backbone, pooling and head: what one network is made of, and what it computes."""
 
-    config_class = FakeDetConfig
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    _no_split_modules = ()
+    def build(self, config: FakeDetConfig) -> None:
+        """Makes the layers.
 
-    def __init__(self, config: FakeDetConfig):
-        super().__init__(config)
+        Raises:
+            ValueError: timm knows no such backbone.
+        """
         if not timm.is_model(config.backbone.split(".")[0]):
             raise ValueError(f"config: timm {timm.__version__} knows no backbone named {config.backbone!r}")
         self.backbone = timm.create_model(config.backbone, pretrained=False, num_classes=0, global_pool="")
         self.fc1 = nn.Linear(self.backbone.num_features, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
         self.fc2 = nn.Linear(config.hidden_size, 1)
-        self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """The backbone comes from timm with its own initialisation; only the head is ours."""
-        if isinstance(module, nn.Linear):
-            nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)
 
     def pooled(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Last feature map (N, C, h, w) and its global average (N, C) for pixels (N, 3, S, S)."""
         features = self.backbone.forward_features(pixels)
         if features.ndim != 4:
-            raise ValueError(
-                f"backbone {self.config.backbone!r} has no B x C x H x W feature map: it must be convolutional"
-            )
+            raise ValueError("the backbone has no B x C x H x W feature map: it must be convolutional")
         return features, features.mean(dim=(2, 3))
 
     def head(self, pooled: torch.Tensor) -> torch.Tensor:
@@ -218,10 +214,45 @@ class FakeDetForImageClassification(PreTrainedModel):
         height, width = features.shape[2:]
         return torch.einsum("nc,nchw->nhw", weights, features) / (height * width)
 
+
+class TinyNetwork(Layers, nn.Module):
+    """The network of images below `tiny_side`, where they have one of their own."""
+
+    def __init__(self, config: FakeDetConfig):
+        super().__init__()
+        self.build(config)
+
+
+class FakeDetForImageClassification(Layers, PreTrainedModel):
+    """Binary classifier whose Grad-CAM map is an output of the forward pass."""
+
+    config_class = FakeDetConfig
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    _no_split_modules = ()
+
+    def __init__(self, config: FakeDetConfig):
+        super().__init__(config)
+        self.build(config)
+        if config.tiny_network:
+            self.tiny = TinyNetwork(config)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """The backbone comes from timm with its own initialisation; only the head is ours."""
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+
+    def network_for(self, side: int) -> Layers:
+        """The network that looks at views of `side` pixels."""
+        return self.tiny if self.config.tiny_network and side == self.config.tiny_input_size else self
+
     def score(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Raw logits (N,) and signed maps (N, h, w) of views (N, 3, S, S) that are all of one side."""
-        features, pooled = self.pooled(pixels.contiguous(memory_format=torch.channels_last))
-        return self.head(pooled), self.cam(features, pooled)
+        network = self.network_for(pixels.shape[-1])
+        features, pooled = network.pooled(pixels.contiguous(memory_format=torch.channels_last))
+        return network.head(pooled), network.cam(features, pooled)
 
     def score_both_sides(self, pixels: torch.Tensor, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`score` for views (N, 3, S, S) of which some (`small`, (N,) bool) fill the upper left corner only.

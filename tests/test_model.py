@@ -8,9 +8,11 @@ import torch
 from PIL import Image
 
 from fakedet import FakeDetConfig, FakeDetForImageClassification
-from fakedet.hub import save_checkpoint
+from fakedet.hub import load_checkpoint, save_checkpoint
 from fakedet.processing import FakeDetImageProcessor
 from fakedet.views import make_views
+from train.build import one_network
+from train.combine import combine
 
 BACKBONES = ("efficientnet_b0", "resnet18", "mobilenetv2_100")
 
@@ -64,6 +66,40 @@ def test_tiny_images_may_have_smaller_views_and_one_batch_holds_both():
     assert got.cam.shape[2:] == (2, 2)
     alone = FakeDetImageProcessor(**model.config.to_dict())([icon])
     torch.testing.assert_close(model(**alone).logit, expected[1][None])
+
+
+def test_tiny_images_may_have_a_network_of_their_own(tmp_path):
+    # One checkpoint for icons and photographs: each is scored exactly as by the checkpoint that it came from.
+    photos, icons = network(), network(tiny_side=40, tiny_temperature=2.0)
+    icons.config.input_size = 32
+    torch.nn.init.normal_(icons.fc2.weight)
+    both = combine(photos, icons, tiny_side=40)
+    pixels = torch.randn(3, 3, 64, 64)
+    small = pixels[..., :32, :32]
+    torch.testing.assert_close(both(pixels).logit, photos(pixels).logit)
+    torch.testing.assert_close(both(small).logit, icons(small).logit)
+    torch.testing.assert_close(both(small).cam, icons(small).cam)
+    mixed = both(pixels, tiny=torch.tensor([0, 1, 0]))
+    torch.testing.assert_close(mixed.logit[1], icons(small).logit[1])
+    torch.testing.assert_close(mixed.logits.softmax(-1)[1, 1], torch.sigmoid(icons(small).logit[1] / 2))
+    loaded = load_checkpoint(save_checkpoint(both, tmp_path)).model
+    torch.testing.assert_close(loaded(small).logit, icons(small).logit)
+    with pytest.raises(ValueError, match="tiny_network"):
+        FakeDetConfig(tiny_network=True, tiny_input_size=0)
+    with pytest.raises(ValueError, match="differ in hidden_size"):
+        combine(photos, network(hidden_size=8), tiny_side=40)
+
+
+@pytest.mark.parametrize("branch", ["main", "tiny"])
+def test_training_goes_on_with_one_network_for_images_of_every_size(branch):
+    photos, icons = network(), network()
+    icons.config.input_size = 32
+    torch.nn.init.normal_(icons.fc2.weight)
+    single = one_network(combine(photos, icons, tiny_side=40), branch).eval()
+    pixels = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(single(pixels).logit, (icons if branch == "tiny" else photos)(pixels).logit)
+    assert (single.config.tiny_network, single.config.tiny_side) == (False, 0)
+    assert single.config.input_size == (32 if branch == "tiny" else 64)
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "max"])

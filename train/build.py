@@ -28,10 +28,9 @@ def build_model(args) -> FakeDetForImageClassification:
             model = load_checkpoint(args.init_from).model
         except ModelError as error:
             raise SystemExit(f"--init_from: {error}") from None
-        # the old calibration does not fit the weights to come: run calibrate.py afterwards
-        fresh = FakeDetConfig()
-        for key in ("calibration_temperature", "calibration_bias", "unsure_band", "tiny_side", "tiny_input_size"):
-            setattr(model.config, key, getattr(fresh, key))
+        if args.init_branch == "tiny" and not model.config.tiny_network:
+            raise SystemExit(f"--init_branch tiny: {args.init_from} has no network of its own for tiny images")
+        model = one_network(model, args.init_branch)
         set_sides(model.config, args)
         return model.to(memory_format=torch.channels_last)
     norm = timm.get_pretrained_cfg(args.backbone, allow_unregistered=True)
@@ -68,6 +67,22 @@ def build_model(args) -> FakeDetForImageClassification:
             if hasattr(module, "drop_path"):
                 module.drop_path = timm.layers.DropPath(args.drop_path)
     return model.to(memory_format=torch.channels_last)
+
+
+def one_network(model: FakeDetForImageClassification, branch: str) -> FakeDetForImageClassification:
+    """A copy with one of a model's networks ("main" or "tiny"), for images of every size, without calibration.
+
+    The old calibration does not fit the weights to come (run calibrate.py afterwards), nor would the other network fit
+    the data to come.
+    """
+    values, fresh = model.config.to_dict(), FakeDetConfig().to_dict()
+    values |= {key: fresh[key] for key in fresh if key.startswith(("tiny_", "calibration_", "unsure_"))}
+    if branch == "tiny":
+        values["input_size"] = model.config.tiny_input_size
+    single = FakeDetForImageClassification(FakeDetConfig.from_dict(values))
+    source = model.tiny if branch == "tiny" else model
+    single.load_state_dict({key: value for key, value in source.state_dict().items() if not key.startswith("tiny.")})
+    return single
 
 
 def set_sides(config: FakeDetConfig, args) -> None:

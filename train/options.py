@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     a("--backbone_weights", help="local safetensors in timm's names, in place of timm's pretrained weights")
     a("--no_pretrained", action="store_true", help="start from random weights (tests, ablations)")
     a("--init_from", help="fakedet checkpoint to continue from (Hub id, folder, 'bundled'), with its settings")
+    a("--init_branch", choices=("main", "tiny"), default="main", help="which of its networks: for photographs or icons")
     a("--input_size", type=int, help="side of the square crops in pixels; 224, or that of --init_from")
     a("--tiny_side", type=int, help="images with a shorter side than this get views of --tiny_input_size pixels")
     a("--tiny_input_size", type=int, help="side of those images' views; train them so by `size` of their data source")
