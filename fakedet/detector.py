@@ -49,16 +49,22 @@ class Detector:
         limits: What an input may be at most.
         provenance: Read what the file says of itself, and let a declaration decide by the table in
             `provenance.rules`. Off, the verdict is the pixels' alone (as every reported figure is).
+        threads: CPU threads of the network; by default FAKEDET_THREADS, else all that this process may use.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, runtime: str = "auto", limits: Limits | None = None, provenance: bool = True
+        self,
+        checkpoint: Checkpoint,
+        runtime: str = "auto",
+        limits: Limits | None = None,
+        provenance: bool = True,
+        threads: int | None = None,
     ):
         self.checkpoint = checkpoint
         self.provenance = provenance
         self.config = checkpoint.model.config
         self.limits = limits or Limits()
-        self.runtime = make_runtime(checkpoint.model, runtime)
+        self.runtime = make_runtime(checkpoint, runtime, threads)
         self.model_facts = {
             "id": checkpoint.id,
             "revision": checkpoint.revision,
@@ -74,14 +80,15 @@ class Detector:
         runtime: str = "auto",
         limits: Limits | None = None,
         provenance: bool = True,
+        threads: int | None = None,
     ) -> Detector:
         """Loads a checkpoint: a Hub id ("owner/name" or "owner/name@revision"), a folder, or the bundled one (None).
 
         Raises:
             hub.ModelError: The checkpoint cannot be had or used.
-            ValueError: No such runtime.
+            ValueError: No such runtime, or it cannot be used.
         """
-        return cls(load_checkpoint(model, revision), runtime, limits, provenance)
+        return cls(load_checkpoint(model, revision), runtime, limits, provenance, threads)
 
     def predict(self, image, heatmap: bool = False, stability: bool = False) -> Verdict:
         """Scores one image.

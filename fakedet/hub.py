@@ -23,7 +23,8 @@ from .pull import ModelError, fetch, remember
 BUNDLED = Path(__file__).resolve().parent / "pretrained"
 WEIGHTS = "model.safetensors"
 NEEDED = ("config.json", WEIGHTS)
-FILES = (*NEEDED, "README.md", "report.json")
+GRAPHS = ("model.onnx", "model_tiny.onnx")  # see graph.py; made anew where they are missing
+FILES = (*NEEDED, "README.md", "report.json", *GRAPHS)
 
 
 @dataclass(frozen=True)

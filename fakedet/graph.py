@@ -1,0 +1,167 @@
+"""The network as an ONNX graph: made once with torch, run without it.
+
+A graph is made for one side of the views and holds no weights. They are put in by name from `model.safetensors` when
+the graph is loaded, so they lie on disk once, and what runs is fp32 of exactly those numbers. The graph carries the
+sha256 of the weights that it was made with and what torch answered to a fixed input: a graph of other weights is never
+used, and one that answers otherwise is refused (see `runtime`).
+
+Two things make it faster than a plain export, both exact: the "same" padding of TensorFlow's convolutions is written
+as the number that it is for this side, and means over a feature map become GlobalAveragePool, which ONNX Runtime
+computes in the blocked layout of its convolutions.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import math
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from types import MethodType
+
+import numpy as np
+import torch
+from torch import nn
+
+from .model import FakeDetForImageClassification
+
+VERSION = 1  # raised when graphs of old versions must not be used any more
+OPSET = 17
+KEY = "fakedet"  # of the entry in the graph's metadata
+INPUT, OUTPUTS = "pixels", ("logit", "cam")
+
+
+def sides(config) -> dict[str, int]:
+    """File name of each graph that a checkpoint has -> side in pixels of its views."""
+    tiny = getattr(config, "tiny_input_size", 0)
+    return {"model.onnx": config.input_size} | ({"model_tiny.onnx": tiny} if tiny else {})
+
+
+def check_input(side: int) -> np.ndarray:
+    """The fixed views, float32 (3, 3, side, side), that a graph and torch must answer alike."""
+    return np.random.default_rng(0).standard_normal((3, 3, side, side), dtype=np.float32)
+
+
+class _Network(nn.Module):
+    """Views in, raw logit and signed Grad-CAM out; the names of its weights are those of the checkpoint."""
+
+    def __init__(self, model: FakeDetForImageClassification):
+        super().__init__()
+        self.backbone, self.fc1, self.fc2 = model.backbone, model.fc1, model.fc2
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.backbone.forward_features(pixels)
+        hidden = self.fc1(features.mean((2, 3), keepdim=True).flatten(1))
+        # `FakeDetForImageClassification.cam`, as one product of matrices
+        weights = ((hidden > 0).to(hidden.dtype) * self.fc2.weight) @ self.fc1.weight
+        height, width = features.shape[2:]
+        cam = (weights[:, None] @ features.flatten(2)).reshape(-1, height, width) / (height * width)
+        return self.fc2(torch.relu(hidden)).flatten(), cam
+
+
+def make_graph(model: FakeDetForImageClassification, weights_sha256: str, side: int, full: bool = False) -> bytes:
+    """Exports a model.
+
+    Args:
+        model: On the CPU, float32, eval mode; it is not changed.
+        weights_sha256: Of its model.safetensors.
+        side: Side in pixels of the views; the number of views is free.
+        full: Keep the weights inside, for programs other than fakedet.
+
+    Returns:
+        The ONNX file.
+
+    Raises:
+        ImportError: `onnx` is not installed (pip install onnx).
+        Exception: Whatever torch's exporter raises for an operation that it does not know.
+    """
+    import onnx
+
+    network = _Network(copy.deepcopy(model)).eval()
+    example = torch.from_numpy(check_input(side))
+    with torch.no_grad():
+        expected = model.score(example)
+        _fix_padding(network, example)
+        if not full:  # the exporter merges weights that are equal, as new ones are; then their names would be gone
+            for number, value in enumerate(network.state_dict().values()):
+                value.copy_(torch.full_like(value, number + 1) if value.ndim == 0 else torch.rand_like(value) + 0.5)
+    written = io.BytesIO()
+    with warnings.catch_warnings():
+        # The exporter that traces: it needs a second where the newer one needs minutes, and one package less.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network, (example,), written, dynamo=False, opset_version=OPSET, do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,  # the mode of the modules is kept; so are the weights' names
+            input_names=[INPUT], output_names=list(OUTPUTS),
+            dynamic_axes={name: {0: "views"} for name in (INPUT, *OUTPUTS)},
+        )  # fmt: skip
+    graph = onnx.load_from_string(written.getvalue())
+    _pool_globally(graph.graph, onnx)
+    if not full:
+        _take_weights_out(graph.graph, set(model.state_dict()), onnx)
+    facts = {"version": VERSION, "weights": weights_sha256, "side": side, "torch": torch.__version__,
+             "logit": expected[0].double().tolist(), "cam": expected[1].double().flatten().tolist()}  # fmt: skip
+    graph.metadata_props.add(key=KEY, value=json.dumps(facts))
+    return graph.SerializeToString()
+
+
+def write_graph(data: bytes, path: Path) -> Path:
+    """Writes a file as a whole: another process sees the old one, the new one, or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+    return path
+
+
+def _fix_padding(network: nn.Module, example: torch.Tensor) -> None:
+    """Makes each convolution with TensorFlow's "same" padding pad by the number that this input gives."""
+    from timm.layers import Conv2dSame
+
+    def fix(conv: Conv2dSame, inputs: tuple) -> None:
+        pads = []
+        for side, kernel, stride, step in zip(
+            inputs[0].shape[:1:-1], conv.kernel_size[::-1], conv.stride[::-1], conv.dilation[::-1], strict=True
+        ):
+            total = max((math.ceil(side / stride) - 1) * stride + (kernel - 1) * step + 1 - side, 0)
+            pads += [total // 2, total - total // 2]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = nn.functional.pad(x, pads)
+            return nn.functional.conv2d(x, self.weight, self.bias, self.stride, (0, 0), self.dilation, self.groups)
+
+        conv.forward = MethodType(forward, conv)
+
+    convs = [module for module in network.modules() if isinstance(module, Conv2dSame)]
+    hooks = [conv.register_forward_pre_hook(fix) for conv in convs]
+    network(example)
+    for hook in hooks:
+        hook.remove()
+
+
+def _pool_globally(graph, onnx) -> None:
+    """Turns ReduceMean over height and width into GlobalAveragePool."""
+    for node in graph.node:
+        settings = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+        if node.op_type == "ReduceMean" and settings.get("axes") == [2, 3] and settings.get("keepdims", 1):
+            node.op_type = "GlobalAveragePool"
+            del node.attribute[:]
+
+
+def _take_weights_out(graph, names: set[str], onnx) -> None:
+    """Leaves name and shape of each weight and says that the numbers are elsewhere."""
+    for tensor in graph.initializer:
+        if tensor.name in names:
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            del tensor.external_data[:]
+            tensor.external_data.add(key="location", value="model.safetensors")

@@ -1,0 +1,176 @@
+"""Whatever runs the network gives the same scores, and a graph that does not belong to the weights is never used."""
+
+import json
+import logging
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fakedet import Detector, FakeDetConfig, FakeDetForImageClassification, graph, hub
+from fakedet.runtime import RUNTIMES, OnnxRuntime, RuntimeUnavailable, TorchRuntime, cached, make_runtime
+from train import export
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = sorted((ROOT / "examples" / "images").iterdir())
+GOLDEN = json.loads((ROOT / "tests" / "golden.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    """The cache of graphs made on demand: an empty one for each test."""
+    monkeypatch.setenv("FAKEDET_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def checkpoint_of(folder: Path, seed: int = 0, **settings) -> hub.Checkpoint:
+    torch.manual_seed(seed)
+    settings = {"backbone": "test_efficientnet", "input_size": 64, **settings}
+    model = FakeDetForImageClassification(FakeDetConfig(**settings)).eval()
+    torch.nn.init.normal_(model.fc1.bias, std=0.5)  # some hidden units off, some on
+    hub.save_checkpoint(model, folder)
+    return hub.load_checkpoint(folder)
+
+
+def views(count: int, side: int, seed: int = 5) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, 3, side, side), dtype=np.float32)
+
+
+def assert_alike(one, other, tolerance: float = 1e-4) -> None:
+    for a, b in zip(one, other, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype == np.float32
+        np.testing.assert_allclose(a, b, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_every_runtime_gives_the_golden_scores(name):
+    detector = Detector.from_pretrained(runtime=name)
+    assert detector.runtime.name == name
+    for path in EXAMPLES:
+        verdict = detector.predict(path)
+        assert verdict.p_fake == pytest.approx(GOLDEN[path.name]["p_fake"], abs=1e-3)
+        assert verdict.verdict == GOLDEN[path.name]["verdict"] and verdict.model["runtime"] == name
+
+
+def test_the_bundled_graph_belongs_to_the_bundled_weights(cache):
+    # After an exchange of the weights: python train/export.py
+    assert make_runtime(hub.load_checkpoint()).name == "onnx"
+    assert not cache.exists(), "the graph had to be made anew: run python train/export.py"
+
+
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_b0", "resnet18", "mobilenetv2_100"])
+def test_a_graph_answers_as_torch_does_for_any_number_of_views(backbone, tmp_path):
+    checkpoint = checkpoint_of(tmp_path / "m", backbone=backbone)
+    fast, slow = OnnxRuntime(checkpoint), TorchRuntime(checkpoint.model)
+    for count in (1, 2, 9, 40):
+        assert_alike(fast(views(count, 64)), slow(views(count, 64)))
+
+
+def test_the_score_of_a_view_does_not_depend_on_what_is_scored_with_it():
+    # Else the table of a scan would change with the batch size and the number of processes.
+    runtime = OnnxRuntime(hub.load_checkpoint())
+    side = next(iter(runtime.sessions))
+    together = runtime(views(37, side))
+    for step in (1, 2, 9):
+        parts = [runtime(views(37, side)[at : at + step]) for at in range(0, 37, step)]
+        for whole, part in zip(together, zip(*parts, strict=True), strict=True):
+            assert (whole == np.concatenate(part)).all()
+
+
+def test_smaller_views_of_tiny_pictures_have_a_graph_of_their_own(tmp_path):
+    checkpoint = checkpoint_of(tmp_path / "m", tiny_side=48, tiny_input_size=32)
+    fast, slow = OnnxRuntime(checkpoint), TorchRuntime(checkpoint.model)
+    assert set(fast.sessions) == {64, 32}
+    for side in (64, 32):
+        assert_alike(fast(views(3, side)), slow(views(3, side)))
+
+
+def test_a_missing_graph_is_made_once_and_kept(tmp_path, cache, monkeypatch):
+    checkpoint = checkpoint_of(tmp_path / "m")
+    assert make_runtime(checkpoint).name == "onnx"
+    assert [path.name for path in cache.iterdir()] == [cached(checkpoint.sha256, 64).name]
+    monkeypatch.setattr(graph, "make_graph", None)  # may not be called again
+    assert make_runtime(checkpoint).name == "onnx"
+
+
+def test_without_a_writable_cache_the_graph_is_made_every_time(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FAKEDET_CACHE", str(tmp_path / "file" / "no folder"))
+    assert make_runtime(checkpoint_of(tmp_path / "m")).name == "onnx"
+
+
+def test_the_graph_of_other_weights_is_never_used(tmp_path, caplog):
+    old = checkpoint_of(tmp_path / "m")
+    (tmp_path / "m" / "model.onnx").write_bytes(graph.make_graph(old.model, old.sha256, 64))
+    new = checkpoint_of(tmp_path / "m", seed=1)
+    with caplog.at_level(logging.INFO, "fakedet"):
+        runtime = OnnxRuntime(new)
+    assert "made for other weights" in caplog.text
+    assert_alike(runtime(views(4, 64)), TorchRuntime(new.model)(views(4, 64)))
+
+
+def falsified(checkpoint) -> bytes:
+    """A graph that claims to belong to the weights but computes something else."""
+    import onnx
+
+    made = onnx.load_from_string(graph.make_graph(checkpoint.model, checkpoint.sha256, 64))
+    next(node for node in made.graph.node if node.op_type == "Relu").op_type = "Neg"
+    return made.SerializeToString()
+
+
+@pytest.mark.parametrize("what", ["answers otherwise", "no graph at all"])
+def test_a_graph_that_cannot_be_trusted_is_replaced(what, tmp_path, caplog):
+    checkpoint = checkpoint_of(tmp_path / "m")
+    data = falsified(checkpoint) if what == "answers otherwise" else b"this is no graph"
+    (tmp_path / "m" / "model.onnx").write_bytes(data)
+    with caplog.at_level(logging.INFO, "fakedet"):
+        runtime = make_runtime(checkpoint)
+    assert runtime.name == "onnx" and "model.onnx is not used" in caplog.text
+    assert_alike(runtime(views(4, 64)), TorchRuntime(checkpoint.model)(views(4, 64)))
+
+
+def test_without_onnx_runtime_torch_answers_and_the_log_says_why(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    checkpoint = checkpoint_of(tmp_path / "m")
+    assert make_runtime(checkpoint).name == "torch" and "pip install onnxruntime" in caplog.text
+    with pytest.raises(RuntimeUnavailable, match="pip install onnxruntime"):
+        make_runtime(checkpoint, "onnx")
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "two"])
+def test_a_number_of_threads_that_is_none_is_refused(wrong, monkeypatch):
+    monkeypatch.setenv("FAKEDET_THREADS", wrong)
+    with pytest.raises(ValueError, match="FAKEDET_THREADS"):
+        Detector.from_pretrained()
+
+
+def test_two_callers_at_a_time_get_what_one_gets():
+    runtime = OnnxRuntime(hub.load_checkpoint())
+    side = next(iter(runtime.sessions))
+    inputs = [views(3, side, seed) for seed in range(8)]
+    alone = [runtime(pixels) for pixels in inputs]
+    with ThreadPoolExecutor(2) as pool:
+        for one, other in zip(alone, pool.map(runtime, inputs), strict=True):
+            assert_alike(one, other, 0)
+
+
+def test_the_command_writes_graphs_beside_the_weights_and_whole_ones_for_others(tmp_path):
+    import onnxruntime
+
+    checkpoint = checkpoint_of(tmp_path / "m", tiny_side=48, tiny_input_size=32)
+    assert export.main(["--model", str(tmp_path / "m")]) == 0
+    names = set(graph.sides(checkpoint.model.config))
+    assert names == {path.name for path in (tmp_path / "m").glob("*.onnx")} and names <= set(hub.FILES)
+    assert export.main(["--model", str(tmp_path / "m"), "--full", str(tmp_path / "whole.onnx")]) == 0
+    shutil.move(tmp_path / "whole.onnx", tmp_path / "elsewhere.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "elsewhere.onnx")
+    assert_alike(session.run(["logit", "cam"], {"pixels": views(2, 64)}), TorchRuntime(checkpoint.model)(views(2, 64)))
+
+
+def test_the_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
+    assert export.main(["--model", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.strip() == "the checkpoint has no config.json"

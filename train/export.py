@@ -1,0 +1,45 @@
+"""Writes a checkpoint's ONNX graphs beside its weights: `python train/export.py --model M`.
+
+The graphs hold no weights (see `fakedet/graph.py`) and belong to exactly the weights that they were made with: run this
+again when those change. `--full FILE` writes one file with the weights inside, for programs other than fakedet: input
+`pixels` (views, 3, S, S) as `fakedet.views` makes them, outputs `logit` (views) and `cam` (views, h, w).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from fakedet import graph  # noqa: E402
+from fakedet.hub import ModelError, load_checkpoint  # noqa: E402
+from fakedet.runtime import OnnxRuntime, RuntimeUnavailable  # noqa: E402
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Write a checkpoint's ONNX graphs beside its weights.")
+    parser.add_argument("--model", default="bundled", help="folder, or 'bundled' (default)")
+    parser.add_argument("--full", metavar="FILE.onnx", help="write one self-contained file instead")
+    args = parser.parse_args(argv)
+    try:
+        checkpoint = load_checkpoint(args.model)
+        for name, side in graph.sides(checkpoint.model.config).items():
+            path = Path(args.full) if args.full else checkpoint.folder / name
+            data = graph.make_graph(checkpoint.model, checkpoint.sha256, side, full=bool(args.full))
+            print(f"{graph.write_graph(data, path)}: views of {side} pixels, {len(data) / 1000:.0f} kB")
+            if args.full:
+                return 0
+        OnnxRuntime(checkpoint)
+        print(f"ONNX Runtime answers as torch does, for the weights {checkpoint.sha256[:12]}.")
+    except (ModelError, RuntimeUnavailable, OSError, ImportError) as error:
+        print(f"{error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
