@@ -48,18 +48,24 @@ def check_input(side: int) -> np.ndarray:
 class _Network(nn.Module):
     """Views in, raw logit and signed Grad-CAM out; the names of its weights are those of the checkpoint."""
 
-    def __init__(self, model: FakeDetForImageClassification):
+    def __init__(self, model: FakeDetForImageClassification, side: int):
         super().__init__()
-        self.backbone, self.fc1, self.fc2 = model.backbone, model.fc1, model.fc2
+        layers = model.network_for(side)
+        if layers is model:
+            self.backbone, self.fc1, self.fc2 = layers.backbone, layers.fc1, layers.fc2
+        else:
+            self.tiny = layers
+        self.layers = (layers.backbone, layers.fc1, layers.fc2)  # a tuple: the names above are the ones that count
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self.backbone.forward_features(pixels)
-        hidden = self.fc1(features.mean((2, 3), keepdim=True).flatten(1))
-        # `FakeDetForImageClassification.cam`, as one product of matrices
-        weights = ((hidden > 0).to(hidden.dtype) * self.fc2.weight) @ self.fc1.weight
+        backbone, fc1, fc2 = self.layers
+        features = backbone.forward_features(pixels)
+        hidden = fc1(features.mean((2, 3), keepdim=True).flatten(1))
+        # `Layers.cam` of model.py, as one product of matrices
+        weights = ((hidden > 0).to(hidden.dtype) * fc2.weight) @ fc1.weight
         height, width = features.shape[2:]
         cam = (weights[:, None] @ features.flatten(2)).reshape(-1, height, width) / (height * width)
-        return self.fc2(torch.relu(hidden)).flatten(), cam
+        return fc2(torch.relu(hidden)).flatten(), cam
 
 
 def make_graph(model: FakeDetForImageClassification, weights_sha256: str, side: int, full: bool = False) -> bytes:
@@ -80,7 +86,7 @@ def make_graph(model: FakeDetForImageClassification, weights_sha256: str, side: 
     """
     import onnx
 
-    network = _Network(copy.deepcopy(model)).eval()
+    network = _Network(copy.deepcopy(model), side).eval()
     example = torch.from_numpy(check_input(side))
     with torch.no_grad():
         expected = model.score(example)

@@ -80,18 +80,15 @@ class OnnxRuntime:
             import onnxruntime
         except ImportError:
             raise RuntimeUnavailable("onnxruntime is not installed (pip install onnxruntime)") from None
-        self.options = onnxruntime.SessionOptions()
-        self.options.intra_op_num_threads = threads or usable_cpus()
-        self.options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self.options.log_severity_level = 3
+        self.threads = threads or usable_cpus()
         state = checkpoint.model.state_dict()
         self.weights = {
             key: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value.float().cpu().numpy()))
             for key, value in state.items()
             if not key.endswith("num_batches_tracked")
         }
-        self.options.add_external_initializers(list(self.weights), list(self.weights.values()))
         files = graph.sides(checkpoint.model.config)
+        self.config = checkpoint.model.config
         self.sessions = {side: self._session(checkpoint, name, side) for name, side in files.items()}
 
     def __call__(self, pixels: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -125,6 +122,21 @@ class OnnxRuntime:
             log.info("the graph is not cached: %s", error)
         return session
 
+    def _own(self, side: int) -> bool:
+        """Whether views of this side are for the network of tiny images."""
+        return self.config.tiny_network and side == self.config.tiny_input_size
+
+    def _options(self, names: list[str]):
+        """Settings of a session that takes the weights of these names; it would refuse others."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        options.add_external_initializers(names, [self.weights[name] for name in names])
+        return options
+
     def _load(self, data: bytes, weights: str, side: int):
         """A session for a graph that belongs to the weights and answers as torch did when it was made."""
         import onnxruntime
@@ -132,7 +144,8 @@ class OnnxRuntime:
         if len(data) > MOST_BYTES:
             raise RuntimeUnavailable("it is larger than any graph of ours")
         try:
-            session = onnxruntime.InferenceSession(data, self.options, providers=["CPUExecutionProvider"])
+            options = self._options([name for name in self.weights if name.startswith("tiny.") == self._own(side)])
+            session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             facts = json.loads(session.get_modelmeta().custom_metadata_map[graph.KEY])
         except Exception as error:  # onnxruntime has many types of its own
             raise RuntimeUnavailable(f"it cannot be loaded: {str(error)[:300]}") from None

@@ -81,8 +81,10 @@ def test_the_score_of_a_view_does_not_depend_on_what_is_scored_with_it():
             assert (whole == np.concatenate(part)).all()
 
 
-def test_smaller_views_of_tiny_pictures_have_a_graph_of_their_own(tmp_path):
-    checkpoint = checkpoint_of(tmp_path / "m", tiny_side=48, tiny_input_size=32)
+@pytest.mark.parametrize("own_network", [False, True])
+def test_smaller_views_of_tiny_pictures_have_a_graph_of_their_own(own_network, tmp_path):
+    # ... which computes with the weights of the tiny pictures' network, where they have one.
+    checkpoint = checkpoint_of(tmp_path / "m", tiny_side=48, tiny_input_size=32, tiny_network=own_network)
     fast, slow = OnnxRuntime(checkpoint), TorchRuntime(checkpoint.model)
     assert set(fast.sessions) == {64, 32}
     for side in (64, 32):
