@@ -121,9 +121,9 @@ def hints(verdict: Verdict) -> list[str]:
 def verdict_card(verdict: Verdict) -> str:
     """The answer: in words, how sure, what it rests on, and what to know about the picture."""
     unstable = bool(verdict.stability) and not verdict.stability["stable"]
-    why, more = EXPLAIN[verdict.verdict], ""
+    why = EXPLAIN[verdict.verdict]
     if verdict.decided_by != "pixels":  # the file's own declaration, not the score, gave the answer
-        why, more, *_ = (*verdict.provenance["sentences"], "")
+        why = verdict.provenance["sentences"][0]
     elif verdict.verdict == "unsure" and unstable:
         why = UNSTABLE
     rows = "".join(f"<dt>{what}</dt><dd>{escape(said)}</dd>" for what, said in basis(verdict))
@@ -133,7 +133,6 @@ def verdict_card(verdict: Verdict) -> str:
     return (
         f'<div class="fd-card fd-{verdict.verdict}" role="status"><p class="fd-small">Answer{_for(verdict.file)}</p>'
         f"<h2>{_icon(verdict.verdict)}{escape(verdict.headline)}</h2><p>{escape(why)}</p>"
-        + (f"<p>{escape(more)}</p>" if more else "")
         + bars(verdict)
         + f'<h3>What this rests on</h3><dl class="fd-why">{rows}</dl>'
         + (f'<h3>To know about this picture</h3><ul class="fd-notes">{notes}</ul>' if notes else "")
@@ -150,7 +149,7 @@ def provenance(verdict: Verdict) -> str:
     if verdict.origin is None:
         return "<p>Nothing could be read: there is no file.</p>"
     found, joined = verdict.origin
-    return found.to_html(joined)
+    return found.to_html(joined if found.evidence else None)  # nothing is said of it: then neither of the pixels
 
 
 def error_card(failure: Failure) -> str:

@@ -73,12 +73,10 @@ def frequency(image: Image.Image) -> str:
     buffer = io.BytesIO()
     spectrum.picture(power).save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
-    count = spectrum.outside(profile)
-    where = "inside the band" if not count else f"outside the band in {count} of {spectrum.RINGS} places"
     return (
-        '<div class="fd-section"><p>How much coarse and fine structure the picture holds. Nine in ten camera '
-        f"photographs lie in the grey band; this picture lies <b>{where}</b>. Good generators lie there too, and "
-        "resizing or compressing moves the line as well. It is for the curious: the answer does not use it.</p></div>"
+        '<div class="fd-section"><p>How much coarse and fine structure the picture holds (the line). Nine in ten '
+        "photographs lie in the grey band, but so do nearly as many AI-generated pictures, and resizing or compressing "
+        "moves the line as well. It is for the curious: <b>the answer does not use it</b>.</p></div>"
         '<div class="fd-waves">'
         f"{spectrum.chart(profile)}"
         f'<figure><img src="data:image/png;base64,{data}" alt="Log spectrum of the picture">'

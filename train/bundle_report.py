@@ -11,12 +11,17 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from train.record import private_paths  # noqa: E402
+
 
 def compact(folder: str) -> dict:
     """The report in a folder that evaluate.py wrote, without what grows with the data or names this machine."""
     report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
     report["dropped"] = []
     report["data"] = report["data"].rstrip("/").rpartition("/")[2]
+    report["command"] = private_paths(report["command"])
     report.pop("more", None)
     return report
 
