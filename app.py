@@ -34,6 +34,11 @@ from pathlib import Path
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+try:
+    import spaces  # only on a Space with ZeroGPU, before torch; it is in no requirements file
+except ImportError:
+    spaces = None
+
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
@@ -69,17 +74,24 @@ def load_detector(model: str | None, limits: Limits | None = None) -> tuple[Dete
         ModelError: Not even the bundled checkpoint can be used.
     """
     try:
-        detector = Detector.from_pretrained(model, limits=limits)
+        detector = borrowing(Detector.from_pretrained(model, limits=limits))
         return detector, detector.checkpoint.note
     except ModelError as error:
         if not model:
             raise
-        detector = Detector.from_pretrained(limits=limits)
+        detector = borrowing(Detector.from_pretrained(limits=limits))
         reason = str(error)
         if Path(model).is_absolute():  # visitors need not know this machine's folders
             reason = reason.replace(model, Path(model).name)
         wanted = Path(model).name if Path(model).is_absolute() else model
         return detector, f"{detector.checkpoint.note} The wanted model ({wanted}) could not be used: {reason}"
+
+
+def borrowing(detector: Detector) -> Detector:
+    """The detector; where `spaces` is installed, each of its passes through the network borrows the Space's GPU."""
+    if spaces is not None:
+        detector.runtime = spaces.GPU(detector.runtime.__call__)
+    return detector
 
 
 def build_demo(detector: Detector, why: str | None = None, scorer: Scorer | None = None) -> gr.Blocks:

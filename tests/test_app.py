@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import time
 
 import pytest
-from conftest import ARTIFACTS, App, photo_like
+from conftest import ARTIFACTS, ROOT, App, photo_like
 from gradio_client import Client, handle_file
 from PIL.PngImagePlugin import PngInfo
 
@@ -229,3 +232,25 @@ def test_wrong_setting_is_one_sentence(monkeypatch):
     monkeypatch.setenv("FAKEDET_MAX_MB", "many")
     with pytest.raises(SystemExit, match="FAKEDET_MAX_MB must be a number"):
         application.build_app()
+
+
+def test_a_gpu_is_borrowed_where_spaces_is_installed(tmp_path):
+    # ZeroGPU lends a GPU for the time of a decorated function; its package is on those Spaces and nowhere else
+    (tmp_path / "spaces.py").write_text(
+        "def GPU(function):\n"
+        "    def borrowed(*args):\n"
+        "        print('borrowed')\n"
+        "        return function(*args)\n"
+        "    return borrowed\n"
+    )
+    code = "import app; from PIL import Image; d, _ = app.load_detector(None); d.predict(Image.new('RGB', (80, 80)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["borrowed"]

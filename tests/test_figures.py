@@ -23,7 +23,8 @@ def report(sha256: str = "ab" * 32, data: str = "/home/somebody/data/pictures/")
     tiers = {"clean": {"words": "as they are", **tier_summary(scores, 0.5)}}
     counts = {"real": 100, "fake": 100, "images": 200}
     return {"model": {"sha256": sha256}, "data": data, "split": "test", "date": "2026-01-01", "counts": counts,
-            "tiers": tiers, "command": "evaluate.py --model /home/somebody/m", "dropped": [{"file": "/home/somebody/x.png"}]}  # fmt: skip
+            "tiers": tiers, "command": "evaluate.py --model /home/somebody/m",
+            "dropped": [{"file": "/home/somebody/x.png"}]}  # fmt: skip
 
 
 def test_bars_say_what_happened_to_a_hundred_pictures(tmp_path):

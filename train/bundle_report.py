@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from train.record import private_paths  # noqa: E402
+from train.record import private_paths
 
 
 def compact(folder: str) -> dict:
