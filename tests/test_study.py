@@ -1,6 +1,7 @@
 """train/study.py and the choice of rows: which images count, and variants side by side, as commands on tiny images."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from train import evaluation
 from train.choose import parse_where, rows_where
+from train.data import Source
+from train.options import parse
 from train.study import changed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,3 +93,16 @@ def test_a_change_reaches_inside_and_a_wrong_path_is_told():
     assert base["data"][0]["augment"] == "degrade"
     with pytest.raises(SystemExit, match="leads nowhere"):
         changed(base, {"data.7.augment": "flip"})
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "train" / "studies").iterdir()), ids=lambda path: path.stem)
+def test_every_shipped_study_makes_configs_that_the_trainer_takes(path, tmp_path):
+    study = yaml.safe_load(path.read_text())
+    base = yaml.safe_load((path.parent / study["base"]).read_text())
+    for name, variant in study["variants"].items():
+        config = changed(base, {**study.get("changes", {}), **((variant or {}).get("changes", {}))})
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(config))
+        args = parse(["--config", str(tmp_path / f"{name}.yaml")])
+        assert all(Source(**entry).share > 0 for entry in args.data)
+        for words in ((variant or {}).get("evaluations") or study["evaluations"]).values():
+            evaluation.parse_args([*shlex.split(words), "--output_dir", "x"])

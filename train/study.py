@@ -1,11 +1,12 @@
 """Train and evaluate several variants of one recipe, and put their figures side by side.
 
-    python train/study.py --study train/configs/ablations.yaml --output_dir runs/ablations
+    python train/study.py --study train/studies/ablations.yaml --output_dir runs/ablations
 
 The YAML names a training config (`base`), `variants` (name -> changes to it; a dotted key such as `data.0.augment`
 reaches inside), and `evaluations` (name -> arguments of evaluate.py). A variant may have `evaluations` of its own, such
 as the collection that it left out of training. What has been finished is not done again, so a study can be stopped and
-continued. The result is study.md and study.json: each figure is copied from a report.json that evaluate.py wrote.
+continued; "{output_dir}" in it stands for the study's folder. The result is study.md and study.json: each figure is
+copied from a report.json that evaluate.py wrote.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
     args = p.parse_args(argv)
     if not args.study.is_file():
         p.error(f"no file {args.study}")
-    study = yaml.safe_load(args.study.read_text())
+    study = yaml.safe_load(args.study.read_text().replace("{output_dir}", str(args.output_dir)))
     base = yaml.safe_load((args.study.parent / study["base"]).read_text())
     found = {}
     for name, variant in study["variants"].items():
