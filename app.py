@@ -47,6 +47,7 @@ from fakedet import Detector, page, panels, tabs
 from fakedet.api import Scorer, create_api
 from fakedet.hub import ModelError
 from fakedet.images import Limits
+from fakedet.mcp_answers import answer_in_json
 
 HERE = Path(__file__).resolve().parent
 
@@ -160,7 +161,7 @@ def build_app(host: str = "127.0.0.1", port: int = 7860) -> FastAPI:
     scorer = Scorer(detector, running, setting("FAKEDET_ANSWER_SECONDS", 60), setting("FAKEDET_DECODE_SECONDS", 5))
     demo = build_demo(detector, why, scorer)
     demo.queue(max_size=waiting, default_concurrency_limit=running)
-    return gr.mount_gradio_app(
+    app = gr.mount_gradio_app(
         create_api(scorer, waiting=waiting, why=why),
         demo,
         path="/",
@@ -176,6 +177,8 @@ def build_app(host: str = "127.0.0.1", port: int = 7860) -> FastAPI:
         css_paths=[page.CSS],
         head=f"{page.HEAD}<script>{page.SCRIPT.read_text(encoding='utf-8')}</script>",
     )
+    answer_in_json(demo)
+    return app
 
 
 def main() -> None:

@@ -125,9 +125,14 @@ const answer = await (await fetch("ADDRESS/predict", { method: "POST", body: for
 
 ## The answer
 `verdict` is "real", "fake" or "unsure"; `p_fake` is the probability, from 0 to 1, that the image is AI-generated.
-`schema` is "1": fields may be added, none will be renamed. An image that cannot be scored gives
+`pixel_verdict` is what the pixels alone say, and `decided_by` whether they or a declaration in the file decided.
+`stability` tells what compressed and smaller copies of the image would get: where one gets the other answer, the
+verdict is "unsure". `schema` is "1": fields may be added, none will be renamed. An image that cannot be scored gives
 `{"schema": "1", "file": ..., "error": {"code": ..., "message": ...}}`.
 """
     if mcp:
-        text += "\n## MCP\nThe tools `predict` and `predict_batch` are at `ADDRESS/gradio_api/mcp/`.\n"
+        text += (
+            "\n## MCP\nThe tools `predict` and `predict_batch` are at `ADDRESS/gradio_api/mcp/`, which is all that an "
+            "agent needs. They take images as data URLs (`data:image/jpeg;base64,...`) and answer the same JSON.\n"
+        )
     return text.replace("ADDRESS", address)

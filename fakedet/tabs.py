@@ -224,7 +224,8 @@ def endpoints(scorer: Scorer, most: int) -> None:
         """Tells whether an image is a camera photograph or AI-generated.
 
         Args:
-            image: The image file: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC.
+            image: The image file (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC); over MCP as a data URL,
+                data:image/jpeg;base64,... Addresses are not fetched.
 
         Returns:
             The Verdict JSON: verdict ("real", "fake" or "unsure"), p_fake (0 to 1) and more, or an error with a code.
@@ -237,7 +238,7 @@ def endpoints(scorer: Scorer, most: int) -> None:
         """Tells for each of several images, or ZIP archives of images, whether it is a photograph or AI-generated.
 
         Args:
-            images: The files.
+            images: The files; over MCP as data URLs.
 
         Returns:
             A list of Verdict JSON objects in the order of the input; an image that cannot be read is an error object.

@@ -191,10 +191,11 @@ def test_more_pictures_than_allowed_are_told(tmp_path, detector):
     [
         [sys.executable, "examples/client_gradio.py"],
         [sys.executable, "examples/client_rest.py"],
+        [sys.executable, "examples/client_mcp.py"],
         ["sh", "examples/client_curl.sh"],
         ["node", "examples/client_rest.mjs"],
     ],
-    ids=["gradio", "rest", "curl", "javascript"],
+    ids=["gradio", "rest", "mcp", "curl", "javascript"],
 )
 def test_example_client_runs(app, photo, detector, command):
     # what the documentation shows must work as it stands

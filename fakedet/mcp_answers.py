@@ -1,0 +1,20 @@
+"""MCP tools answer in JSON: gradio would send Python's way of writing a dict, which no other program reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gradio as gr
+
+
+def answer_in_json(demo: gr.Blocks) -> None:
+    """Makes the tools of a page that was mounted with `mcp_server=True` answer each output as one JSON text."""
+    server: Any = demo.mcp_server_obj
+    if server is None:
+        return
+
+    def as_json(data: list[Any], root_url: str) -> list[Any]:
+        return [server.types.TextContent(type="text", text=json.dumps(output)) for output in data]
+
+    server.postprocess_output_data = as_json
