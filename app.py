@@ -15,6 +15,8 @@ No network and no account are needed: without the Hub the model comes from the l
 | FAKEDET_QUEUE          | 32              | requests that may wait; more are told "busy"                       |
 | FAKEDET_ANSWER_SECONDS | 60              | seconds until a request is told "timeout"                          |
 | FAKEDET_DECODE_SECONDS | 5               | seconds of computing that decoding one picture may take            |
+| FAKEDET_THREADS        | all CPUs        | CPU threads of one pass through the network                        |
+| FAKEDET_CACHE          | ~/.cache       | folder for what is made once for a checkpoint (an ONNX graph)      |
 | FAKEDET_C2PA_TRUST     | none            | PEM file of the signers whose Content Credentials are trusted      |
 | FAKEDET_KEEP_MINUTES   | 10              | how long an uploaded picture stays in the temporary folder         |
 

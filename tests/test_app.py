@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -254,3 +255,11 @@ def test_a_gpu_is_borrowed_where_spaces_is_installed(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["borrowed"]
+
+
+def test_every_setting_stands_in_the_table():
+    # one table at the top of app.py; what is read anywhere but not told there nobody could know
+    files = [ROOT / "app.py", *(ROOT / "fakedet").rglob("*.py"), *(ROOT / "train").rglob("*.py")]
+    read = {name for file in files for name in re.findall(r"FAKEDET_[A-Z0-9_]+", file.read_text())}
+    table = set(re.findall(r"^\| (FAKEDET_\w+) +\|", (ROOT / "app.py").read_text(), flags=re.M))
+    assert read == table
