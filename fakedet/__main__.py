@@ -62,10 +62,15 @@ def overlay_path(args, file: str, count: int) -> Path:
     return target
 
 
+def shown(name) -> str:
+    """A file name as it may stand in a terminal: it can hold anything, such as commands to the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in str(name))
+
+
 def describe(verdict) -> str:
     """One image's answer in a few lines for a terminal."""
     filled = round(verdict.p_fake * 30)
-    lines = [f"{verdict.file}: {verdict.headline}",
+    lines = [f"{shown(verdict.file)}: {verdict.headline}",
              f"  AI-generated {'█' * filled}{'·' * (30 - filled)} {verdict.p_fake:.1%}"]  # fmt: skip
     said = [item["sentence"] for item in (verdict.provenance or {}).get("evidence", ())]
     lines += [f"  file: {sentence}" for sentence in said] + [f"  note: {note}" for note in verdict.notes]
@@ -89,14 +94,14 @@ def predict(args) -> int:
             print(json.dumps(answer.to_dict()), flush=True)
         if isinstance(answer, Failure):
             if not args.json:
-                print(f"{answer.file}: cannot be scored: {answer.error}", file=sys.stderr)
+                print(f"{shown(answer.file)}: cannot be scored: {answer.error}", file=sys.stderr)
             continue
         if not args.json:
             print(describe(answer), flush=True)
         if visualize:
             path = overlay_path(args, answer.file, len(files))
             answer.overlay().save(path)
-            print(f"  heat map: {path}", file=sys.stderr if args.json else sys.stdout)
+            print(f"  heat map: {shown(path)}", file=sys.stderr if args.json else sys.stdout)
     return 2 if failed else 0
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -126,9 +127,9 @@ def detector():
     return Detector.from_pretrained()
 
 
-@pytest.fixture(scope="session")
-def browser():
-    """Chromium. Where there is none the tests fail: a page nobody has opened is not tested."""
+@contextmanager
+def open_browser():
+    """Chromium. Where there is none this fails: a page nobody has opened is not tested."""
     from playwright.sync_api import sync_playwright
 
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -140,6 +141,13 @@ def browser():
         )
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, for all tests."""
+    with open_browser() as chromium:
+        yield chromium
 
 
 @pytest.fixture
