@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ WEIGHTS = "model.safetensors"
 NEEDED = ("config.json", WEIGHTS)
 GRAPHS = ("model.onnx", "model_tiny.onnx")  # see graph.py; made anew where they are missing
 FILES = (*NEEDED, "README.md", "report.json", *GRAPHS)
+PARTIAL = ".partial-"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Checkpoint:
 def save_checkpoint(model: FakeDetForImageClassification, folder: str | Path, half: bool = False) -> Path:
     """Writes config.json, model.safetensors and preprocessor_config.json, each replaced as a whole.
 
+    Nothing is replaced before all of it is written: a full disk leaves the checkpoint that was there.
+
     Args:
         model: Any device or dtype.
         folder: Made when missing.
@@ -66,16 +71,17 @@ def save_checkpoint(model: FakeDetForImageClassification, folder: str | Path, ha
         key: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous()
         for key, value in model.state_dict().items()
     }
-    partial = folder / (WEIGHTS + ".partial")
-    save_file(state, partial, metadata={"format": "pt"})
-    os.replace(partial, folder / WEIGHTS)
     model.config.dtype = "float32"
     model.config.architectures = [type(model).__name__]
     model.config.check()
-    partial = folder / "config.json.partial"
-    partial.write_text(model.config.to_json_string())
-    os.replace(partial, folder / "config.json")
-    FakeDetImageProcessor().save_pretrained(folder)
+    for left in folder.glob(PARTIAL + "*"):  # of a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder, ignore_cleanup_errors=True) as room:
+        save_file(state, Path(room, WEIGHTS), metadata={"format": "pt"})
+        Path(room, "config.json").write_text(model.config.to_json_string())
+        FakeDetImageProcessor().save_pretrained(room)
+        for path in sorted(Path(room).iterdir(), reverse=True):  # all is written: from here on only names change
+            os.replace(path, folder / path.name)
     return folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from train.augment import PRESETS, Augment, augment, random_crop
 from train.choose import rows_where
 
 log = logging.getLogger("fakedet.train")
+SHARE_UNREADABLE = 0.01  # of an epoch's images; beyond it the data are wrong, not an image
 
 
 @dataclass
@@ -162,6 +164,46 @@ def matched(weights: np.ndarray, labels: np.ndarray, values: np.ndarray, unmatch
     return weights * np.where(both[group], scale[labels, group], factor[labels])
 
 
+class TooManyUnreadable(RuntimeError):
+    """More images cannot be read than a data set that is in order would have."""
+
+
+class Unreadable:
+    """Counts the images that cannot be read, over all loader workers of this process, and names each in the log.
+
+    Args:
+        drawn: Images that an epoch draws, in all processes together.
+    """
+
+    def __init__(self, drawn: int):
+        self.most = max(1.0, SHARE_UNREADABLE * drawn / int(os.environ.get("WORLD_SIZE", 1)))
+        self.counts = torch.zeros(256, dtype=torch.int64).share_memory_()  # a place for each worker: no two write one
+
+    @property
+    def total(self) -> int:
+        return int(self.counts.sum())
+
+    def clear(self) -> None:
+        self.counts.zero_()
+
+    def add(self, stored: dict, error: Exception) -> None:
+        """One more.
+
+        Raises:
+            TooManyUnreadable: That is too many.
+        """
+        worker = torch.utils.data.get_worker_info()
+        self.counts[0 if worker is None else 1 + worker.id % 255] += 1
+        name = stored.get("path") or "an image without a name"
+        # an error, for processes other than the first log nothing less
+        log.error("skipped an unreadable image: %s (%s)", name, error or type(error).__name__)
+        if self.total > self.most:
+            raise TooManyUnreadable(
+                f"over {SHARE_UNREADABLE:.0%} of the images cannot be read, {name} among them; "
+                "train/prepare.py makes a copy of the data without those"
+            )
+
+
 class TrainDraws(torch.utils.data.Dataset):
     """One epoch: `length` draws over all sources, each with its own random generator.
 
@@ -172,7 +214,7 @@ class TrainDraws(torch.utils.data.Dataset):
     def __init__(self, parts: list[tuple[Source, Dataset]], config, length: int, seed: int, batch: int = 1):
         self.parts, self.config, self.length, self.seed, self.batch = parts, config, length, seed, batch
         self.size = config.input_size
-        self.bad: list[str] = []
+        self.unreadable = Unreadable(length)
         self.hows = [source.how() for source, _ in parts]
         self.weights = [
             draw_weights(data, source.balance, source.max_weight, source.match, source.unmatched)
@@ -186,6 +228,7 @@ class TrainDraws(torch.utils.data.Dataset):
         It is not named `set_epoch`: accelerate's loaders call a method of that name themselves, and always with 0.
         """
         self.epoch = epoch
+        self.unreadable.clear()
         rng = np.random.default_rng((self.seed, epoch))
         shares = np.array([source.share for source, _ in self.parts])
         counts = np.floor(shares / shares.sum() * self.length).astype(int)
@@ -217,11 +260,10 @@ class TrainDraws(torch.utils.data.Dataset):
             try:
                 image = read_rgb(record["image"])
                 break
-            except (OSError, SyntaxError, ValueError) as error:
-                self.bad.append(str(record["image"].get("path")))
-                log.warning("skipped an unreadable image: %s (%s)", self.bad[-1], error)
-                if len(self.bad) > max(1, 0.01 * self.length):
-                    raise RuntimeError(f"over 1 % of the images cannot be read, {self.bad[-1]} among them") from None
+            except Exception as error:  # Pillow raises many kinds
+                self.unreadable.add(record["image"], error)
+        else:
+            raise TooManyUnreadable(f"no image of {source.path} can be read")
         # what a rescale by 0.4 can bring into the crop is all that need be degraded
         room = math.ceil(2.5 * size)
         if min(image.size) > room:
@@ -246,6 +288,8 @@ def in_batches(groups: list[np.ndarray], batch: int, rng: np.random.Generator) -
 class EvalViews(torch.utils.data.Dataset):
     """Validation: the centre view of every image, without augmentation. Item i is (pixels, label, source number).
 
+    The source number of an image that cannot be read is -1.
+
     Args:
         parts: (source number, data set), all seen in views of one side.
         config: A FakeDetConfig.
@@ -255,6 +299,7 @@ class EvalViews(torch.utils.data.Dataset):
     def __init__(self, parts: list[tuple[int, Dataset]], config, size: int):
         self.data = concatenate_datasets([part.select_columns(["image", "label"]) for _, part in parts])
         self.owner = np.repeat([number for number, _ in parts], [len(part) for _, part in parts])
+        self.unreadable = Unreadable(len(self.data))
         self.view = SimpleNamespace(**{**config.to_dict(), "input_size": size, "tiny_input_size": 0})
 
     def __len__(self) -> int:
@@ -262,7 +307,12 @@ class EvalViews(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
         record = self.data[index]
-        views = make_views(read_rgb(record["image"]), self.view, max_views=1)
+        try:
+            image = read_rgb(record["image"])
+        except Exception as error:
+            self.unreadable.add(record["image"], error)
+            return torch.zeros(3, self.view.input_size, self.view.input_size), record["label"], -1
+        views = make_views(image, self.view, max_views=1)
         return views.pixels[0], record["label"], int(self.owner[index])
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import set_seed
+from accelerate.utils.memory import should_reduce_batch_size
 from timm.utils import ModelEmaV3
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -25,11 +26,11 @@ from tqdm.auto import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from train.build import build_model, trainable_layers
-from train.data import Source, TrainDraws, eval_views, limit, load_source
+from train.data import Source, TooManyUnreadable, TrainDraws, eval_views, limit, load_source
 from train.options import parse
 from train.publish import after_training, before_training
 from train.record import write_record
-from train.state import Progress, find_checkpoint, keep_best, note, save_state
+from train.state import Progress, SaveError, find_checkpoint, keep_best, note, save_state
 from train.validation import Logits, validate
 
 log = logging.getLogger("fakedet.train")
@@ -153,6 +154,9 @@ def training_function(args) -> Path:
             better = keep_best(accelerator, args, tested, report, progress, phase)
             if args.scheduler == "plateau" and report:
                 progress.plateau.step(report[args.metric])
+            bad = accelerator.reduce(torch.tensor(draws.unreadable.total, device=accelerator.device), "sum").item()
+            if bad:
+                log.info("%d of %d draws could not be read and were replaced", bad, length)
             note(accelerator, args, {"phase": phase, "epoch": progress.epoch, "step": progress.step, "better": better,
                                      "size": draws.size, "lr": optimizer.param_groups[0]["lr"], **report})  # fmt: skip
             if args.checkpointing_steps == "epoch":
@@ -228,10 +232,17 @@ def main() -> None:
     args = parse()
     try:
         training_function(args)
-    except torch.cuda.OutOfMemoryError:
+    except TooManyUnreadable as error:  # from a loader's worker it comes with a stack trace in its text
+        raise SystemExit(f"Training stopped: {str(error).strip().splitlines()[-1].split(': ', 1)[-1]}.") from None
+    except SaveError as error:
+        raise SystemExit(f"Training stopped: {error}") from None
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not should_reduce_batch_size(error):
+            raise
         raise SystemExit(
-            "The GPU ran out of memory: halve --per_device_train_batch_size and double "
-            "--gradient_accumulation_steps, or try --mixed_precision bf16."
+            f"The {'GPU' if torch.cuda.is_available() else 'machine'} ran out of memory: halve "
+            "--per_device_train_batch_size and double --gradient_accumulation_steps, or try --mixed_precision bf16; "
+            "in validation lower --per_device_eval_batch_size, in the loader --num_workers."
         ) from None
 
 

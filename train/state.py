@@ -6,11 +6,35 @@ import json
 import logging
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from fakedet.hub import save_checkpoint
 
 log = logging.getLogger("fakedet.train")
+
+
+class SaveError(Exception):
+    """Something could not be written, most likely for a full disk; what was saved before is whole."""
+
+
+@contextmanager
+def writing(what: str):
+    """Turns what a full or missing disk makes the libraries raise into one sentence.
+
+    Raises:
+        SaveError: It could not be written.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch raises RuntimeError where a write fails
+        if isinstance(error, RuntimeError) and "write" not in str(error) and "writing" not in str(error):
+            raise
+        reason = str(error).strip().splitlines()[0][:200]
+        text = f"{what} could not be written ({reason}); what was saved before is whole. Is the disk full?"
+        raise SaveError(text) from None
 
 
 class Progress:
@@ -35,14 +59,30 @@ class Progress:
 
 
 def save_state(accelerator, args, progress: Progress) -> None:
-    """Writes a checkpoint beside the last one and only then removes that: a kill never leaves less than one whole."""
+    """Writes a checkpoint beside the last one and only then removes that: a kill never leaves less than one whole.
+
+    Raises:
+        SaveError: The disk is full or gone; the last checkpoint is still there.
+    """
     root = Path(args.output_dir) / "checkpoints"
     name = f"step_{progress.step:07d}"
-    accelerator.save_state(str(root / f"{name}.partial"))
+    partial, before = root / f"{name}.partial", root / f"{name}.before"
+    if accelerator.is_main_process and partial.exists():  # of a run that was killed
+        shutil.rmtree(partial)
+    accelerator.wait_for_everyone()
+    try:
+        with writing("The checkpoint"):
+            accelerator.save_state(str(partial))
+    except SaveError:
+        if accelerator.is_main_process:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        if (root / name).exists():
-            shutil.rmtree(root / name)
-        os.replace(root / f"{name}.partial", root / name)
+        if (root / name).exists():  # two names, so that one of them is whole at any moment
+            shutil.rmtree(before, ignore_errors=True)
+            os.replace(root / name, before)
+        os.replace(partial, root / name)
         for old in root.iterdir():
             if old.name != name:
                 shutil.rmtree(old)
@@ -57,7 +97,8 @@ def keep_best(accelerator, args, model, report: dict, progress: Progress, phase:
     if better:
         progress.best, progress.bad_epochs = score, 0
         if accelerator.is_main_process:
-            save_checkpoint(model, args.output_dir)
+            with writing("The best model"):
+                save_checkpoint(model, args.output_dir)
     elif phase == "finetune":
         progress.bad_epochs += 1
     return better
@@ -69,7 +110,7 @@ def note(accelerator, args, row: dict) -> None:
         return
     row = {key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()}
     log.info(json.dumps(row))
-    with open(Path(args.output_dir) / "train_log.jsonl", "a") as file:
+    with writing("The training log"), open(Path(args.output_dir) / "train_log.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")
     if args.with_tracking:
         accelerator.log({key: value for key, value in row.items() if isinstance(value, float)}, step=row["step"])
@@ -81,7 +122,8 @@ def find_checkpoint(args) -> Path | None:
         return None
     path = Path(args.resume_from_checkpoint)
     if args.resume_from_checkpoint == "latest":
-        whole = sorted(p for p in (Path(args.output_dir) / "checkpoints").glob("step_*") if p.suffix != ".partial")
+        found = sorted((Path(args.output_dir) / "checkpoints").glob("step_*"))
+        whole = [p for p in found if not p.suffix] or [p for p in found if p.suffix == ".before"]
         if not whole:
             log.info("nothing to resume: starting afresh")
             return None

@@ -41,6 +41,7 @@ def validate(accelerator, model, held: list[EvalViews], args) -> dict:
         accelerator._dataloaders.remove(loader)  # it must not become part of the saved state
     bar.close()
     z, labels, owner = (torch.cat(part) for part in rows)
+    z, labels, owner = (part[owner >= 0] for part in (z, labels, owner))  # the others could not be read
     report = {}
     for number in owner.unique().tolist():
         mine, y = z[owner == number], labels[owner == number]
