@@ -171,7 +171,7 @@ def build_app(host: str = "127.0.0.1", port: int = 7860) -> FastAPI:
         server_port=port,
         footer_links=[],  # the tab "Programs" says what programs need
         run_history=False,  # nothing is kept, not even in the browser
-        show_error=True,
+        show_error=False,  # what our own errors say is shown; others might name a path
         max_file_size=int(setting("FAKEDET_MAX_UPLOAD_MB", 250) * 2**20),
         ssr_mode=False,
         mcp_server=mcp_installed(),

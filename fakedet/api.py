@@ -35,7 +35,7 @@ from .verdict import SCHEMA, Failure, Verdict
 
 log = logging.getLogger("fakedet")
 READ_SECONDS = 120
-OURS = ("/predict", "/health", "/model", "/openapi.json")
+OURS = {"/predict": "POST", "/health": "GET", "/model": "GET", "/openapi.json": "GET"}  # and the method of each
 # The page needs inline code and styles; nothing may come from or go to another host.
 PAGE_POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
@@ -150,6 +150,11 @@ def create_api(scorer: Scorer, waiting: int = 32, max_files: int = 16, why: str 
     )
     app.add_middleware(Headers)
 
+    @app.exception_handler(Exception)
+    def broken(request: Request, error: Exception) -> JSONResponse:
+        """In the place of a page that could name what broke; the owner's log has it."""
+        return answer(Failure(ServerError(500, "internal", "Something went wrong here.")))
+
     async def in_time(file: UploadFile, deadline: float) -> Verdict | Failure:
         """The answer for one file; a late one is told so, and is not waited for."""
         name = base_name(file.filename)
@@ -179,11 +184,6 @@ def create_api(scorer: Scorer, waiting: int = 32, max_files: int = 16, why: str 
             return JSONResponse([result.to_dict() for result in results])
         return answer(results[0])
 
-    @app.api_route("/predict", methods=["GET", "PUT", "PATCH", "DELETE"], include_in_schema=False)
-    def wrong_method() -> JSONResponse:
-        text = "Send images with POST, as a multipart form with the field 'image'."
-        return answer(Failure(ServerError(405, "method_not_allowed", text)))
-
     @app.get("/health", summary="Is it up, and how busy")
     def health() -> dict:
         return {"status": "ok", "version": __version__, "busy": gate.inside, "most": gate.most}
@@ -205,11 +205,16 @@ def create_api(scorer: Scorer, waiting: int = 32, max_files: int = 16, why: str 
     return app
 
 
-def answer(result: Verdict | Failure) -> JSONResponse:
+def wrong_method(allowed: str) -> JSONResponse:
+    """What one of our paths answers to another method than its own."""
+    how = "images with POST, as a multipart form with the field 'image'" if allowed == "POST" else "a GET request"
+    return answer(Failure(ServerError(405, "method_not_allowed", f"Send {how}.")), {"Allow": allowed})
+
+
+def answer(result: Verdict | Failure, headers: dict[str, str] | None = None) -> JSONResponse:
     """A result as JSON, with its HTTP status."""
     status = getattr(result.error, "status", 500) if isinstance(result, Failure) else 200
-    again = {"Retry-After": "1"}
-    headers = {429: again, 503: again, 405: {"Allow": "POST"}}.get(status)
+    headers = {"Retry-After": "1"} if status in (429, 503) else headers
     return JSONResponse(result.to_dict(), status, headers)
 
 
@@ -267,7 +272,7 @@ class BoundedBody:
 
 
 class Headers:
-    """Adds security headers to every answer, and "do not store" to ours."""
+    """Adds security headers to every answer, and "do not store" to ours; refuses methods that our paths do not know."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -284,4 +289,8 @@ class Headers:
                 message = {**message, "headers": [*message["headers"], *new]}
             await send(message)
 
-        await self.app(scope, receive, wrapped if scope["type"] == "http" else send)
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        allowed = OURS.get(scope["path"], scope["method"])
+        app = self.app if scope["method"] == allowed else wrong_method(allowed)
+        await app(scope, receive, wrapped)

@@ -19,15 +19,32 @@ BODY = {
 }
 _ERROR = {
     "type": "object",
+    "required": ["schema", "error"],
     "properties": {
         "schema": {"type": "string"},
         "file": {"type": "string"},
-        "error": {"type": "object", "properties": {"code": {"type": "string"}, "message": {"type": "string"}}},
+        "error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
+        },
     },
 }
 _NUMBER, _TEXT, _OBJECT = {"type": "number"}, {"type": "string"}, {"type": "object"}
 _VERDICT = {
     "type": "object",
+    "required": [
+        "schema",
+        "verdict",
+        "p_fake",
+        "logit",
+        "threshold",
+        "unsure_band",
+        "notes",
+        "image",
+        "views",
+        "model",
+    ],
     "properties": {
         "schema": _TEXT,
         "file": _TEXT,
