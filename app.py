@@ -163,6 +163,9 @@ def build_app(host: str = "127.0.0.1", port: int = 7860) -> FastAPI:
     scorer = Scorer(detector, running, setting("FAKEDET_ANSWER_SECONDS", 60), setting("FAKEDET_DECODE_SECONDS", 5))
     demo = build_demo(detector, why, scorer)
     demo.queue(max_size=waiting, default_concurrency_limit=running)
+    # gradio looks whether a path that a caller names was uploaded, but on pages that are launched only: a mounted page
+    # would open any file of this machine (and wait for ever on /dev/zero)
+    demo.has_launched = True
     app = gr.mount_gradio_app(
         create_api(scorer, waiting=waiting, why=why),
         demo,

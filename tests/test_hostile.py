@@ -45,7 +45,7 @@ def test_other_methods_are_refused_with_the_right_one(app, method):
 def gradio(app, path: str, body: dict | None = None) -> httpx.Response:
     """A request to gradio's own routes."""
     url = f"{app.url}/gradio_api{path}"
-    return httpx.get(url, timeout=60) if body is None else httpx.post(url, json=body, timeout=60)
+    return httpx.get(url, timeout=20) if body is None else httpx.post(url, json=body, timeout=20)
 
 
 def called(app, data: list) -> str:
