@@ -109,6 +109,26 @@ def test_busy_is_polite_and_nobody_is_lost(detector, photo):
     assert {answer.json()["error"]["code"] for answer in refused} == {"busy"}
 
 
+def test_a_late_request_is_told_so(detector, photo):
+    # one place and little time: who waits too long hears "timeout" instead of nothing, one row of a list too
+    rest = create_api(Scorer(detector, running=1, seconds=0.3), waiting=64)
+    file = ("image", ("a.jpg", photo.read_bytes()))
+
+    async def crowd():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(rest), base_url="http://app", timeout=60) as client:
+            calls = [client.post("/predict", files=[file]) for _ in range(48)]
+            long = await client.post("/predict", files=[file] * 16)
+            return long, await asyncio.gather(*calls), (await client.get("/health")).json()
+
+    with ThreadPoolExecutor(1) as thread:
+        long, answers, health = thread.submit(lambda: asyncio.run(crowd())).result()
+    late = [answer for answer in answers if answer.status_code == 503]
+    assert {answer.status_code for answer in answers} <= {200, 503} and health["busy"] == 0
+    assert {answer.json()["error"]["code"] for answer in late} == {"timeout"}
+    assert all(answer.headers["retry-after"] for answer in late)
+    assert {row.get("error", {}).get("code") for row in long.json()} <= {None, "timeout"} and len(long.json()) == 16
+
+
 def test_internal_error_tells_nothing_of_the_machine(detector, photo, monkeypatch):
     scorer = Scorer(detector)
     monkeypatch.setattr(detector, "predict", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("/secret/path")))
