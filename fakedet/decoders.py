@@ -52,9 +52,10 @@ class Decoders:
     Args:
         count: Pictures decoded at the same time; a further caller waits.
         limits: What is read at most.
-        seconds: Seconds of computing allowed for a picture; three times as many by the clock.
+        seconds: Seconds of computing allowed for a picture; the system counts whole ones.
         memory_mb: Megabytes that a decoder may hold.
         provenance_ms: Milliseconds for what the file says of itself; None: it is not read.
+        clock_seconds: Seconds by the clock allowed for a picture; by default three times `seconds`.
     """
 
     def __init__(
@@ -64,18 +65,20 @@ class Decoders:
         seconds: float = 5,
         memory_mb: int = 1000,
         provenance_ms: int | None = None,
+        clock_seconds: float | None = None,
     ):
         self.limits, self.seconds, self.memory_mb, self.provenance_ms = limits, seconds, memory_mb, provenance_ms
+        self.clock_seconds = clock_seconds or 3 * math.ceil(seconds)
         self._idle: queue.LifoQueue[_Decoder | None] = queue.LifoQueue()
         for _ in range(count):
             self._idle.put(None)
 
-    def load(self, source: Any, clock_seconds: float | None = None) -> LoadedImage:
+    def load(self, source: Any, left: float = math.inf) -> LoadedImage:
         """What `images.open_image` answers, its `provenance` filled in, and without the file's bytes.
 
         Args:
             source: A path, bytes, or an open binary file.
-            clock_seconds: Seconds by the clock that are left for this picture; by default three times `seconds`.
+            left: Seconds by the clock until nobody waits for it any more.
 
         Raises:
             ImageError: The picture cannot be read, or costs more than it may.
@@ -83,8 +86,7 @@ class Decoders:
         """
         name = display_name(source)
         data = read_source(source, name, self.limits.max_bytes)
-        clock = 3 * math.ceil(self.seconds)  # computing is counted in whole seconds
-        clock = clock if clock_seconds is None else min(clock, clock_seconds)
+        clock = min(self.clock_seconds, left)
         decoder = self._idle.get()
         try:
             if decoder is not None and decoder.usable():

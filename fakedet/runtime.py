@@ -23,6 +23,9 @@ TOLERANCE = 1e-3  # between a graph and torch, on logits and maps
 MOST_BYTES = 64 * 2**20  # of a graph file; ours have a hundred thousand
 VIEWS_AT_ONCE = 32  # more at once is not faster and takes more memory
 
+# ONNX Runtime's builds tell Microsoft of their use from the import on (its Privacy.md), unless this is set first.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 log = logging.getLogger("fakedet")
 
 

@@ -21,7 +21,7 @@ from fakedet.provenance import read_provenance
 @pytest.fixture(scope="module")
 def pool():
     """Two decoders with the app's defaults."""
-    decoders = Decoders(2, Limits(), provenance_ms=5000)
+    decoders = Decoders(2, Limits(), provenance_ms=5000, clock_seconds=120)
     yield decoders
     decoders.close()
 
@@ -57,7 +57,7 @@ def test_refusals_keep_their_type_and_the_file_name(pool, tmp_path):
 
 
 def test_a_picture_that_computes_too_long_is_refused_and_the_next_one_answered():
-    pool = Decoders(1, Limits(), seconds=0.01)  # the system counts whole seconds of computing
+    pool = Decoders(1, Limits(), seconds=0.01, clock_seconds=120)  # the system counts whole seconds of computing
     with pytest.raises(CorruptImage, match="takes longer than"):
         for _ in range(5):
             pool.load(heavy_png(alpha=True))
@@ -68,12 +68,12 @@ def test_a_clock_that_runs_out_is_the_machines_fault_and_not_the_pictures():
     pool = Decoders(1, Limits())
     pool.load(encoded(picture(), "PNG"))
     with pytest.raises(DecodeTimeout):
-        pool.load(heavy_png(), clock_seconds=0.05)
+        pool.load(heavy_png(), left=0.05)
     assert pool.load(encoded(picture(), "PNG")).image.size == (40, 24)
 
 
 def test_a_picture_that_needs_too_much_memory_is_refused():
-    pool = Decoders(1, Limits(), memory_mb=300)
+    pool = Decoders(1, Limits(), memory_mb=300, clock_seconds=120)
     with pytest.raises(CorruptImage, match=r"memory|gave up"):
         pool.load(heavy_png())
     assert pool.load(encoded(picture(), "PNG")).image.size == (40, 24)
