@@ -57,8 +57,8 @@ class App:
         started_s: Seconds until it answered.
     """
 
-    def __init__(self, folder: Path, **environment: str):
-        self.port, self.temp = free_port(), folder / "temp"
+    def __init__(self, folder: Path, root: Path = ROOT, python: str = sys.executable, **environment: str):
+        self.port, self.temp = int(environment.get("FAKEDET_PORT") or free_port()), folder / "temp"
         self.temp.mkdir()
         self.url, self.log = f"http://127.0.0.1:{self.port}", folder / "app.log"
         # a closed proxy and HF_HUB_OFFLINE unset: whatever reaches out would fail and show
@@ -66,7 +66,7 @@ class App:
         env |= {"FAKEDET_PORT": str(self.port), "TMPDIR": str(self.temp), "PYTHONUNBUFFERED": "1", **environment}
         began = time.monotonic()
         with self.log.open("w") as log:
-            self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=log, stderr=log)
+            self.process = subprocess.Popen([python, "app.py"], cwd=root, env=env, stdout=log, stderr=log)
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() - began > 240:
                 self.stop()

@@ -10,6 +10,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+import yaml
 from conftest import App, connect
 from hub_stand_in import TOKEN, Hub
 from huggingface_hub import ModelCard
@@ -28,17 +29,23 @@ TINY = ["--backbone", "test_efficientnet", "--no_pretrained", "--input_size", "3
         "--checkpointing_steps", "9999"]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
-    """A folder with photos/REAL and photos/Fake in it, and all that comes from them."""
-    folder, rng = tmp_path_factory.mktemp("publish"), np.random.default_rng(0)
+def draw_photos(folder: Path, count: int) -> None:
+    """A folder with REAL and Fake in it, `count` pictures each: noise, and the same without its fine part."""
+    rng = np.random.default_rng(0)
     for name, radius in {"REAL": 0.0, "Fake": 1.5}.items():
-        (folder / "photos" / name).mkdir(parents=True)
-        for index in range(30):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
             colors = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).resize((72, 72))
             noisy = np.asarray(colors, float) + rng.normal(0, 12, (72, 72, 3))
             image = Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
-            image.save(folder / "photos" / name / f"{index}.png")
+            image.save(folder / name / f"{index}.png")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with photos/ in it, and all that comes from them."""
+    folder = tmp_path_factory.mktemp("publish")
+    draw_photos(folder / "photos", 30)
     return folder
 
 
@@ -175,7 +182,12 @@ def test_the_app_pulls_the_pushed_model_and_answers_as_the_local_one(far, place,
     from gradio_client import Client, handle_file
 
     repo, local = far.repo("lab/one"), Detector.from_pretrained(trained)
-    started = App(tmp_path, FAKEDET_MODEL="lab/one@v1", **far.environment(tmp_path / "home"))
+    # the folder that a Space gets, started as a Space starts it
+    assert (
+        publish(["space", "--repo", "lab/show", "--model", "lab/one@v1", "--output_dir", str(tmp_path / "space")]) == 0
+    )
+    variables = {"FAKEDET_MODEL": "lab/one@v1", "SPACE_ID": "lab/show", "HOME": "/dev/null/home"}
+    started = App(tmp_path, tmp_path / "space", **far.environment(tmp_path / "cache"), **variables)
     try:
         client = Client(started.url, verbose=False)
         for path in pictures:
@@ -262,7 +274,7 @@ def test_absolute_paths_are_not_published():
 PUSH_FAULTS = {
     "no token": (None, None, "set HF_TOKEN to one that may write"),
     "someone else's": (None, None, "may not write to other/one"),
-    "no name": (None, None, "is not a Hub id"),
+    "no name": (None, None, "is no Hub id"),
     "the Hub fails": ("POST .*commit", "500", r"answers with an error \(500"),
     "cut in the commit": ("POST .*commit", "cut", "connection broke"),
     "silence": ("POST .*commit", "late", "connection broke"),
@@ -332,6 +344,32 @@ def test_the_data_set_comes_back_from_the_hub_byte_for_byte(far, prepared, place
     assert table.features["label"].names == ["real", "fake"]
 
 
+@pytest.mark.parametrize(("repo", "says"), [("other/pictures", "may not write to other/pictures"),
+                                            ("a/b/c", "no Hub id"), ("lab/open", "exists and is public")])  # fmt: skip
+def test_a_data_set_that_could_not_be_pushed_is_not_prepared(stand_in, place, tmp_path, capsys, repo, says):
+    # Preparing can take an hour: what stands in the way of the push is said before.
+    import prepare
+
+    stand_in.add("lab/open", {"README.md": b"# here"}, kind="datasets")
+    command = [
+        "--data",
+        str(place / "photos"),
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--push_to_hub",
+        repo,
+        "--private",
+    ]
+    assert prepare.main(command) == 2
+    assert says in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_data_set_that_is_not_there_is_told_before_training(far, place):
+    said = run(far, place, "train/finetune.py", *TINY, "--dataset_name", "lab/nothing", "--output_dir", place / "no",
+               code=1)  # fmt: skip
+    assert "lab/nothing is no prepared folder, and cannot be loaded from the Hub" in said and "Traceback" not in said
+
+
 def write(place: Path, repo) -> Path:
     path = place / "train.parquet"
     path.write_bytes(next(blob.data for name, blob in repo.files.items() if name.startswith("data/train")))
@@ -363,6 +401,19 @@ def test_a_space_holds_what_the_app_needs_and_can_be_pushed_again(far, place, tr
     assert far.requests.count("POST /api/spaces/lab/show/variables") == variables
     said = run(far, place, "train/publish.py", "space", "--repo", "lab/show", "--model", "lab/nothing", code=2)
     assert "lab/nothing does not exist on the Hub" in said
+
+
+def test_the_workflow_syncs_the_space(far, place):
+    # Its last step, as the runner starts it.
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "space.yml").read_text())
+    step = workflow["jobs"]["sync"]["steps"][-1]
+    assert set(step["env"]) == {"HF_TOKEN", "SPACE", "MODEL"}
+    for pattern in workflow[True]["push"]["paths"]:  # YAML 1.1 reads the key `on` as true
+        assert list(ROOT.glob(pattern)), pattern
+    env = os.environ | far.environment(place / "home") | {"SPACE": "lab/synced", "MODEL": ""}
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    subprocess.run(["bash", "-euc", step["run"]], cwd=ROOT, env=env, check=True, timeout=100)
+    assert far.repo("lab/synced", "spaces").variables == {"FAKEDET_MODEL": "bundled"}
 
 
 def test_the_space_command_needs_neither_torch_nor_transformers():

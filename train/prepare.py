@@ -20,6 +20,7 @@ import numpy as np
 from carve import assign_splits, sample_per_class
 from datasets import ClassLabel, Dataset, DatasetDict, Image, concatenate_datasets
 from dedup import find_duplicates, fingerprint
+from push import PublishError, claim, sentence
 from sources import KEPT_COLUMNS, PrepareError, read_sources
 
 LABELS = ["real", "fake"]
@@ -145,8 +146,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--max_bad_fraction", type=float, default=0.01, help="stop when more images than this do not open")
     add("--num_workers", type=int, default=1)
     add("--seed", type=int, default=0)
-    add("--push_to_hub", metavar="REPO")
-    add("--private", action="store_true")
+    add("--push_to_hub", metavar="REPO", help="publish the result as this data set (owner/name; token from HF_TOKEN)")
+    add("--private", action="store_true", help="make that data set private, when it is new")
     return p.parse_args(argv)
 
 
@@ -204,6 +205,12 @@ def prepare(args, cache_dir: str) -> dict:
 def run(args) -> dict:
     """Do the whole job and return the report."""
     check_args(args)
+    repo = None
+    if args.push_to_hub:  # no hour of reading before "no right to write"
+        try:
+            repo = claim(args.push_to_hub, "dataset", args.private)
+        except PublishError as e:
+            raise PrepareError(f"--push_to_hub: {e}") from e
     args.output_dir.parent.mkdir(parents=True, exist_ok=True)
     # Parquet is unpacked to be read: on the output's disk, which has room for a copy, and only for as long as needed.
     with tempfile.TemporaryDirectory(dir=args.output_dir.parent, prefix=".prepare-", ignore_cleanup_errors=True) as tmp:
@@ -211,11 +218,10 @@ def run(args) -> dict:
     print_report(report)
     if args.push_to_hub:
         try:
-            DatasetDict.load_from_disk(args.output_dir).push_to_hub(args.push_to_hub, private=args.private)
-        except Exception as e:
-            raise PrepareError(
-                f"Saved, but not pushed to {args.push_to_hub}: {(str(e).splitlines() or [type(e).__name__])[0]}"
-            ) from e
+            DatasetDict.load_from_disk(args.output_dir).push_to_hub(repo, private=args.private or None)
+        except Exception as e:  # the Hub client raises a dozen types
+            raise PrepareError(f"Saved in {args.output_dir}, but not pushed: {sentence(e, repo)}") from e
+        print(f"pushed to {repo}")
     return report
 
 

@@ -22,7 +22,7 @@ class Plan:
 
     Attributes:
         repo: "owner/name", or a name in one's own account.
-        kind: "model" or "space".
+        kind: "model", "space" or "dataset".
         files: Path in the repository to content, or to the file that has it.
         owns: Whether a path in the repository is ours, to be removed when it is not among `files` any more.
         message: Of the commit.
@@ -158,7 +158,7 @@ def sentence(error: Exception, repo: str) -> str:
         return f"{str(error).rstrip('.')}: {sentence(error.__cause__, repo)}"
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, hub.HFValidationError):
-        return f"'{repo}' is not a Hub id (owner/name)."
+        return f"'{repo}' is no Hub id (owner/name)."
     if isinstance(error, hub.LocalTokenNotFoundError) or status == 401:
         return "The Hub wants a valid token: set HF_TOKEN to one that may write, or log in by `hf auth login`."
     if status == 403:
