@@ -23,17 +23,8 @@ def test_the_space_installs_starts_and_answers(detector):
             "LICENSE", "README.md", "app.py", "examples", "fakedet", "requirements.txt"}  # fmt: skip
         subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
         python = str(folder / "venv" / "bin" / "python")
-        install = [
-            python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-cache-dir",
-            "-r",
-            folder / "app" / "requirements.txt",
-        ]
-        subprocess.run(install, check=True)
+        wanted = folder / "app" / "requirements.txt"
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-cache-dir", "-r", wanted], check=True)
         photo = ROOT / "examples" / "images" / "photo_flower.jpg"
         # a home that cannot be written to, whoever runs the tests, and a cache that can
         variables = {"SPACE_ID": "lab/show", "HOME": "/dev/null/home", "HF_HOME": str(folder / "cache"),
