@@ -15,11 +15,13 @@ from conftest import App, connect
 from hub_stand_in import TOKEN, Hub
 from huggingface_hub import ModelCard
 from PIL import Image, ImageFilter
+from safetensors.torch import load_file, save_file
 
 from fakedet import Detector, hub
 from train import push
 from train.card import METRICS
 from train.evaluation import main as evaluate
+from train.export import main as export
 from train.publish import main as publish
 from train.record import private_paths
 
@@ -90,6 +92,7 @@ def reported(far, place, prepared, trained) -> Path:
     """Its evaluation, published with it as v2."""
     assert evaluate(["--model", str(trained), "--data", str(prepared), "--output_dir", str(place / "report"),
                      "--tiers", "clean", "web", "--num_workers", "0"]) == 0  # fmt: skip
+    assert export(["--model", str(trained)]) == 0
     said = run(far, place, "train/publish.py", "model", "--model", trained, "--report", place / "report",
                "--repo", "lab/one", "--datasets", "lab/pictures")  # fmt: skip
     assert "tag v2" in said
@@ -123,7 +126,7 @@ def test_two_processes_push_once(far, place, prepared):
     assert ModelCard(repo.files["README.md"].data.decode()).data.datasets == ["lab/pictures"]
 
 
-def test_the_card_has_no_placeholder_and_every_figure_is_the_reports(far, reported, tmp_path):
+def test_the_card_has_no_placeholder_and_every_figure_is_the_reports(far, place, reported, tmp_path):
     files = far.repo("lab/one").files
     (tmp_path / "README.md").write_bytes(files["README.md"].data)
     card, text = ModelCard.load(tmp_path / "README.md"), files["README.md"].data.decode()
@@ -144,6 +147,7 @@ def test_the_card_has_no_placeholder_and_every_figure_is_the_reports(far, report
     assert shown["coverage: share answered real or fake"][1] == f"{answers['coverage']:.4f}"
     assert "python train/evaluate.py --model one" in text and "accelerate launch train/finetune.py" in text
     assert json.loads(files["report.json"].data)["tiers"] == report["tiers"]
+    assert files["model.onnx"].data == (place / "one" / "model.onnx").read_bytes() and "graphs: `model.onnx`" in text
     plots = {name for name in files if name.startswith("plots/")}
     assert len(plots) >= 5 and "plots/mistakes.png" not in plots
     assert plots >= set(re.findall(r"\]\((plots/[^)]+)\)", text))
@@ -197,6 +201,31 @@ def test_the_app_pulls_the_pushed_model_and_answers_as_the_local_one(far, place,
     finally:
         started.stop()
     assert "lab/one answers, fetched from the Hub." in started.log.read_text()
+
+
+def test_the_app_keeps_the_model_it_has_when_the_newest_comes_damaged(far, trained, pictures, tmp_path, monkeypatch):
+    from gradio_client import Client, handle_file
+
+    cache = tmp_path / "cache"
+    connect(far, monkeypatch, cache / "hub")
+    good = {path.name: path.read_bytes() for path in trained.glob("*.*")}
+    first = far.add("lab/served", good).branches["main"]
+    hub.load_checkpoint("lab/served")  # a start before
+    state = load_file(trained / "model.safetensors")
+    state["fc2.bias"] += 1
+    save_file(state, tmp_path / "new.safetensors")
+    repo = far.add("lab/served", good | {"model.safetensors": (tmp_path / "new.safetensors").read_bytes()})
+    far.fault(f"GET /lfs/{repo.files['model.safetensors'].sha256}", "wrong")
+    started = App(tmp_path, FAKEDET_MODEL="lab/served", **far.environment(cache))
+    try:
+        answer = Client(started.url, verbose=False).predict(handle_file(str(pictures[0])), api_name="/predict")
+    finally:
+        started.stop()
+        far.faults.clear()
+    assert answer["model"]["revision"] == first != repo.branches["main"]
+    assert answer["p_fake"] == pytest.approx(Detector.from_pretrained(trained).predict(pictures[0]).p_fake, abs=1e-4)
+    said = started.log.read_text()
+    assert "lab/served answers from the local cache: model.safetensors does not have the sha256" in said
 
 
 FRESH = """
@@ -264,6 +293,9 @@ def test_a_report_of_other_weights_is_not_published(trained, reported, tmp_path,
     (copy / "config.json").write_text(json.dumps(config))
     assert publish(["model", "--model", str(copy), "--report", str(reported), "--repo", "lab/x", "--dry_run"]) == 2
     assert "before the last calibration" in capsys.readouterr().err
+    (copy / "model.onnx").write_bytes(b"a graph of long ago")
+    assert publish(["model", "--model", str(copy), "--repo", "lab/x", "--dry_run"]) == 2
+    assert "model.onnx was made with other weights" in capsys.readouterr().err
 
 
 def test_absolute_paths_are_not_published():

@@ -25,11 +25,13 @@ def model_plan(args) -> Plan:
     """Everything that goes to the model's repository.
 
     Args:
-        args: Of publish.py (model, repo, report, license, datasets, base_model, mistakes).
+        args: Of publish.py (model, repo, report, card, license, datasets, base_model, mistakes).
 
     Raises:
         PublishError: The checkpoint is not a good one, or the report is not of this checkpoint.
     """
+    if args.card and not args.card.is_file():
+        raise PublishError(f"There is no card {args.card}.")
     try:
         checkpoint = hub.load_checkpoint(args.model)
     except hub.ModelError as error:
@@ -41,8 +43,10 @@ def model_plan(args) -> Plan:
     config["auto_map"] = {key: AUTO_MAP[key] for key in ("AutoConfig", "AutoModelForImageClassification")}
     processor = {"image_processor_type": "FakeDetImageProcessor",
                  "auto_map": {"AutoImageProcessor": AUTO_MAP["AutoImageProcessor"]}}  # fmt: skip
-    exports = tuple(name for name in hub.FILES if name not in (*hub.NEEDED, "README.md", "report.json")
-                    and (folder / name).is_file())  # fmt: skip
+    exports = tuple(name for name in hub.GRAPHS if (folder / name).is_file())
+    for name in exports:  # a graph names the weights that it was made with
+        if checkpoint.sha256.encode() not in (folder / name).read_bytes():
+            raise PublishError(f"{folder / name} was made with other weights: run train/export.py again, or remove it.")
     if not args.mistakes:  # they show pictures of the data set, which may not be ours to publish
         plots.pop("mistakes.png", None)
     files: dict[str, bytes | Path] = {
@@ -60,7 +64,7 @@ def model_plan(args) -> Plan:
     parameters = sum(p.numel() for p in checkpoint.model.parameters())
     card = model_card(args.repo, checkpoint.model.config, parameters, report, record, set(plots) & set(PICTURES),
                       exports, args.license, args.datasets, args.base_model)  # fmt: skip
-    files["README.md"] = card.encode()
+    files["README.md"] = args.card if args.card else card.encode()
     message = f"fakedet {fakedet.__version__}: weights {checkpoint.sha256[:12]}"
     return Plan(args.repo, "model", files, lambda path: path in OURS or path.startswith("plots/"), message)
 
@@ -80,7 +84,8 @@ def read_report(folder: Path, checkpoint: hub.Checkpoint, required: bool) -> tup
     config = checkpoint.model.config
     if report["model"]["sha256"] != checkpoint.sha256:
         raise PublishError(f"{path} was made with other weights than {checkpoint.id}'s: evaluate these first.")
-    if (report["threshold"], report["unsure_band"]) != (config.threshold, list(config.unsure_band)):
+    tiny = "tiny" not in report or report["tiny"]["unsure_band"] == list(config.tiny_unsure_band)
+    if (report["threshold"], report["unsure_band"]) != (config.threshold, list(config.unsure_band)) or not tiny:
         raise PublishError(f"{path} was made before the last calibration of {checkpoint.id}: evaluate again.")
     report["command"] = private_paths(report["command"])
     report["data"] = Path(report["data"]).name if Path(report["data"]).is_absolute() else report["data"]

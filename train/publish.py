@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     a = model.add_argument
     a("--model", required=True, help="checkpoint folder, or 'bundled'")
     a("--report", help="folder that evaluate.py wrote: its figures and plots go into the card")
+    a("--card", type=Path, help="a README.md of your own in place of the one that is written here")
     a("--tag", help="name of this version; by default the next of v1, v2, ...")
     a("--license", default="mit")
     a("--datasets", nargs="+", help="Hub ids of the training data; by default those that finetune.py noted")
