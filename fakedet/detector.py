@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from .heatmap import assemble
 from .hub import Checkpoint, load_checkpoint
@@ -29,7 +28,7 @@ PROVENANCE_MS = 500
 
 
 @dataclass
-class _Job:
+class Job:
     """An image on its way: loaded and cut, not yet scored."""
 
     loaded: LoadedImage
@@ -102,7 +101,7 @@ class Detector:
         Raises:
             ImageError: The input cannot be scored; the message says why in one sentence.
         """
-        return self._judge([self._prepare(image)], heatmap, stability)[0]
+        return self.judge([self._prepare(image)], heatmap, stability)[0]
 
     def predict_many(
         self, images: Iterable, batch_size: int = 32, heatmap: bool = False, stability: bool = False
@@ -118,13 +117,13 @@ class Detector:
             raise ValueError("batch_size must be at least 1")
         source = iter(images)
         while chunk := list(islice(source, batch_size)):
-            jobs: list[_Job | Failure] = []
+            jobs: list[Job | Failure] = []
             for image in chunk:
                 try:
                     jobs.append(self._prepare(image))
                 except ImageError as error:
                     jobs.append(Failure(error, name_of(image)))
-            verdicts = iter(self._judge([job for job in jobs if isinstance(job, _Job)], heatmap, stability))
+            verdicts = iter(self.judge([job for job in jobs if isinstance(job, Job)], heatmap, stability))
             for job in jobs:
                 yield job if isinstance(job, Failure) else next(verdicts)
 
@@ -141,7 +140,7 @@ class Detector:
             return "unsure"
         return "fake" if p_fake >= self.config.threshold else "real"
 
-    def _prepare(self, image) -> _Job:
+    def _prepare(self, image) -> Job:
         started = time.perf_counter()
         loaded = image if isinstance(image, LoadedImage) else open_image(image, self.limits)
         decoded = time.perf_counter()
@@ -152,9 +151,10 @@ class Detector:
         cut = time.perf_counter()
         decode_ms = 1000 * (decoded - started) if loaded.ms is None else loaded.ms
         ms = {"decode": decode_ms, "views": 1000 * (cut - decoded)}
-        return _Job(loaded, views, name_of(image), ms)
+        return Job(loaded, views, name_of(image), ms)
 
-    def _judge(self, jobs: list[_Job], heatmap: bool, stability: bool = False) -> list[Verdict]:
+    def judge(self, jobs: list[Job], heatmap: bool, stability: bool = False) -> list[Verdict]:
+        """The verdicts on images that are loaded and cut; for callers that do this elsewhere."""
         if not jobs:
             return []
         scored = self._run([job.views.pixels for job in jobs])
@@ -165,14 +165,14 @@ class Detector:
             for job, logit, (_, maps, ms), check in zip(jobs, scores, scored, checks, strict=True)
         ]
 
-    def _run(self, sets: list[torch.Tensor]) -> list[tuple[np.ndarray, np.ndarray, float]]:
+    def _run(self, sets: list) -> list[tuple[np.ndarray, np.ndarray, float]]:
         """Raw logits (V,), maps (V, h, w) and milliseconds for each set of views; those of one side go together."""
         results: list = [None] * len(sets)
         sides = [views.shape[-1] for views in sets]
         for side in sorted(set(sides)):
             places = [place for place, own in enumerate(sides) if own == side]
             started, at = time.perf_counter(), 0
-            logits, maps = self.runtime(torch.cat([sets[place] for place in places]))
+            logits, maps = self.runtime(np.concatenate([sets[place] for place in places]))
             share = 1000 * (time.perf_counter() - started) / len(places)
             for place in places:
                 end = at + len(sets[place])
@@ -185,10 +185,10 @@ class Detector:
             raise RuntimeError("the network gave a value that is not finite: the checkpoint is broken")
         return logit
 
-    def _is_tiny(self, job: _Job) -> bool:
+    def _is_tiny(self, job: Job) -> bool:
         return min(job.loaded.image.size) < self.config.tiny_side
 
-    def _recheck(self, jobs: list[_Job], scores: list[float]) -> list[dict | None]:
+    def _recheck(self, jobs: list[Job], scores: list[float]) -> list[dict | None]:
         """What worn copies of the decided images say, scored together; None for the undecided."""
         started, checks = time.perf_counter(), [None] * len(jobs)
         places, pixels = [], []
@@ -216,7 +216,7 @@ class Detector:
         return checks
 
     def _verdict(
-        self, job: _Job, logit: float, cam: np.ndarray | None, stability: dict | None, network_ms: float
+        self, job: Job, logit: float, cam: np.ndarray | None, stability: dict | None, network_ms: float
     ) -> Verdict:
         image, views, tiny = job.loaded.image, job.views, self._is_tiny(job)
         p_fake = self.calibrate(logit, tiny)

@@ -26,7 +26,7 @@ _TURNS = {
 
 
 def upright_rgb(
-    image: Image.Image, orientation: int = 1, bits: int = 16, depth: int = 8
+    image: Image.Image, orientation: int = 1, bits: int = 16, depth: int = 8, owned: bool = False
 ) -> tuple[Image.Image, list[str]]:
     """A new RGB image without metadata from a loaded one of any mode.
 
@@ -35,6 +35,7 @@ def upright_rgb(
         orientation: EXIF orientation, 1 to 8.
         bits: how many bits of a 16-bit pixel are used (TIFF knows 12).
         depth: bits per sample of a PNG, in which its transparent colour is given.
+        owned: nobody else holds `image`, so its pixels may be handed on as they are.
 
     Returns:
         The picture, and plain sentences on what was changed.
@@ -53,6 +54,11 @@ def upright_rgb(
             grey[see_through] = BACKGROUND[0]
         image, key = Image.fromarray(grey), None
     has_alpha = key is not None or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
+    if image.mode == "RGB" and not has_alpha:  # nothing to convert: at most one copy of the pixels
+        plain = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image if owned else image.copy()
+        plain = plain._new(plain.im)  # a plain picture, whatever plugin read it
+        plain.info = {}
+        return plain, notes
     rgb = Image.new("RGB", image.size)
     rows = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):

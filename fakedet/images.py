@@ -209,7 +209,7 @@ def _from_bytes(data: bytes, limits: Limits) -> tuple[Image.Image, dict, list[st
         image.load()
         _check_size(image.size, limits)
         orientation = seen.orientation or read_orientation(image.info.get("exif"), image.info.get("xmp"))
-        rgb, notes = upright_rgb(image, orientation, _bits(image), seen.depth)
+        rgb, notes = upright_rgb(image, orientation, _bits(image), seen.depth, owned=True)
         facts = {"format": "MPO" if kind == "JPEG" and several else kind, "mode": image.mode}
     if several:
         still = kind in ("JPEG", "TIFF", "HEIF")

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
+
+if TYPE_CHECKING:
+    import torch
 
 Box = tuple[int, int, int, int]
 
@@ -63,9 +66,15 @@ def crop_corners(width: int, height: int, size: int, max_views: int) -> list[tup
 
 def to_tensor(crops: list[np.ndarray], mean: list[float], std: list[float]) -> torch.Tensor:
     """uint8 crops, V times (S, S, 3), as float32 (V, 3, S, S): value / 255, minus mean, over std."""
-    stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()
-    offset = torch.tensor(mean).view(1, 3, 1, 1) * 255
-    return (stacked - offset) / (torch.tensor(std).view(1, 3, 1, 1) * 255)
+    import torch  # here, so that processes which only cut do without
+
+    stacked = np.stack(crops)
+    pixels = np.empty((len(stacked), 3, *stacked.shape[1:3]), np.float32)
+    for channel in range(3):  # a byte has 256 values: looked up, which is exact and three times as fast
+        offset, spread = np.float32(mean[channel]) * np.float32(255), np.float32(std[channel]) * np.float32(255)
+        table = (np.arange(256, dtype=np.float32) - offset) / spread
+        np.take(table, stacked[..., channel], out=pixels[:, channel], mode="clip")
+    return torch.from_numpy(pixels)
 
 
 def view_side(image: Image.Image, config) -> int:
@@ -73,17 +82,18 @@ def view_side(image: Image.Image, config) -> int:
     return (config.tiny_input_size if min(image.size) < config.tiny_side else 0) or config.input_size
 
 
-def make_views(image: Image.Image, config, max_views: int | None = None) -> Views:
-    """Cuts an image into the views that its score is made of.
+def cut(
+    image: Image.Image, config, max_views: int | None = None
+) -> tuple[list[np.ndarray], tuple[Box, ...], tuple[bool, ...]]:
+    """Cuts an image into the views that its score is made of, as bytes.
 
     Args:
         image: Upright, mode RGB, any size.
-        config: A FakeDetConfig; read are input_size, tiny_side, tiny_input_size, max_views, mirror_single, image_mean,
-            image_std.
+        config: A FakeDetConfig; read are input_size, tiny_side, tiny_input_size, max_views, mirror_single.
         max_views: In place of the configuration's.
 
     Returns:
-        Views; at least one.
+        Crops, uint8 V times (S, S, 3), and `Views.boxes`, `Views.mirrored`.
 
     Raises:
         ValueError: The image is not RGB, or more elongated than 64 : 1 (scaling it up would need absurd memory).
@@ -107,4 +117,10 @@ def make_views(image: Image.Image, config, max_views: int | None = None) -> View
         crops.append(crops[0][:, ::-1])
         boxes.append(boxes[0])
         mirrored.append(True)
-    return Views(to_tensor(crops, config.image_mean, config.image_std), tuple(boxes), tuple(mirrored))
+    return crops, tuple(boxes), tuple(mirrored)
+
+
+def make_views(image: Image.Image, config, max_views: int | None = None) -> Views:
+    """`cut`, normalised by the configuration's image_mean and image_std: what the network takes."""
+    crops, boxes, mirrored = cut(image, config, max_views)
+    return Views(to_tensor(crops, config.image_mean, config.image_std), boxes, mirrored)
