@@ -20,6 +20,7 @@ EXPLAIN = {
     "scene is true or that nothing was retouched.",
     "unsure": "The signs point both ways. Take this as no answer, and look for where the picture comes from.",
 }
+CAVEAT = "A clue, not a proof. It judges pixels, not whether the scene is true: see “What it cannot tell” below."
 UNSTABLE = (
     "A copy of this picture would be answered the other way. Take this as no answer, and look for the original file."
 )
@@ -136,6 +137,7 @@ def verdict_card(verdict: Verdict) -> str:
         + bars(verdict)
         + f'<h3>What this rests on</h3><dl class="fd-why">{rows}</dl>'
         + (f'<h3>To know about this picture</h3><ul class="fd-notes">{notes}</ul>' if notes else "")
+        + f'<p class="fd-small fd-caveat">{CAVEAT}</p>'
         + "</div>"
     )
 

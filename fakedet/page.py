@@ -29,7 +29,7 @@ from: the tab “Model” says how often.</li>
 <li><b>Copies lose evidence.</b> Small, screenshotted or heavily compressed copies tell less: use the original.</li>
 <li><b>Edited photographs and drawings lie in between.</b> It tells photographs from wholly generated pictures.</li>
 </ul></div>"""
-HEAT_HELP = """<div class="fd-section"><h3>Where in the picture</h3>
+HEAT_HELP = """<div class="fd-section"><h3>Where the reasons lie</h3>
 <p>Drag the handle: left the picture, right the same with the places marked that spoke most
 for the answer. It says where, not why. In a large picture only the crops that were looked at can be marked.</p>
 <div class="fd-ramp"><span>weaker</span><i role="img" aria-label="colours from dark blue over red to yellow"></i>

@@ -44,7 +44,7 @@ def worn_copies(image: Image.Image, config) -> dict[str, torch.Tensor]:
     smaller = tuple(round(side * config.stability_resize) for side in image.size)
     wide = max(smaller) > 64 * min(smaller)  # rounding may take the longest of all beyond what `make_views` takes
     if config.stability_resize < 1 and min(smaller) >= max(16, config.tiny_side) and not wide:
-        found[f"resized to {config.stability_resize:.0%}"] = _resized_views(image, config, smaller)
+        found[f"resized to {100 * config.stability_resize:.0f} %"] = _resized_views(image, config, smaller)
     return found
 
 
