@@ -252,6 +252,17 @@ def test_others_load_it_without_fakedet_and_get_the_same_scores(far, place, trai
         assert row["fake"] == pytest.approx(local.predict(path).p_fake, abs=1e-4)
 
 
+def test_a_pipeline_after_import_fakedet_runs_our_code_not_the_repositorys(far, place, trained, pictures, monkeypatch):
+    from transformers import pipeline
+
+    connect(far, monkeypatch, place / "cache")
+    scorer = pipeline("image-classification", model="lab/one", model_kwargs={"cache_dir": str(place / "cache")})
+    assert type(scorer.model).__module__ == "fakedet.model"
+    found = {row["label"]: row["score"] for row in scorer(str(pictures[0]))}
+    local = Detector.from_pretrained(trained, provenance=False).predict(pictures[0])
+    assert found["fake"] == pytest.approx(local.p_fake, abs=1e-4)
+
+
 def test_the_evaluator_of_the_evaluate_package_gives_the_reports_accuracy(prepared, trained, reported):
     import evaluate as metrics
 
@@ -415,7 +426,7 @@ def stored(image: dict) -> bytes:
 
 def test_a_space_holds_what_the_app_needs_and_can_be_pushed_again(far, place, trained):
     command = ["train/publish.py", "space", "--repo", "lab/show", "--model", "lab/one@v1"]
-    run(far, place, *command)
+    assert "lab/one is private: give the Space a secret HF_TOKEN" in run(far, place, *command)
     repo = far.repo("lab/show", "spaces")
     assert repo.sdk == "gradio" and repo.variables == {"FAKEDET_MODEL": "lab/one@v1"}
     assert {"app.py", "README.md", "requirements.txt", "fakedet/hub.py", "fakedet/pretrained/config.json"} <= set(

@@ -62,7 +62,8 @@ def set_variable(repo: str, model: str | None) -> bool:
         if model:
             id, _, revision = model.partition("@")
             try:
-                api.model_info(id, revision=revision or None)
+                if api.model_info(id, revision=revision or None).private:
+                    print(f"{id} is private: give the Space a secret HF_TOKEN that may read it (its settings page).")
             except Exception as error:
                 raise PublishError(f"The Space's model: {sentence(error, model)}") from None
         now = api.get_space_variables(repo).get(VARIABLE)
