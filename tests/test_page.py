@@ -294,7 +294,7 @@ def test_an_example_is_answered_at_once(visitor):
 
 def test_busy_is_told_in_the_card_and_nothing_is_lost(browser, small, photo, tmp_path):
     # other people's large pictures keep the queue full; the page says so in place of an answer, and works afterwards
-    photo_like(2400, 1800).save(tmp_path / "large.jpg")
+    photo_like(4000, 3000).save(tmp_path / "large.jpg")
     visitor, told, ends = Visitor(browser, small), threading.Event(), []
 
     def caller() -> None:
@@ -305,11 +305,11 @@ def test_busy_is_told_in_the_card_and_nothing_is_lost(browser, small, photo, tmp
             except Exception as error:
                 ends.append("busy" if "full" in str(error) else repr(error))
 
-    crowd = [threading.Thread(target=caller) for _ in range(5)]
+    crowd = [threading.Thread(target=caller) for _ in range(8)]
     for thread in crowd:
         thread.start()
     try:
-        for _ in range(30):
+        for _ in range(60):
             visitor.page.set_input_files("#picture input[type=file]", photo)
             visitor.page.wait_for_selector(f"#answer [role=alert], {CARD}")
             if busy := "Very busy" in visitor.page.inner_text("#answer"):
