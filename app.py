@@ -25,6 +25,7 @@ GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and GRADIO_ROOT_PATH work as well.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import signal
@@ -186,8 +187,17 @@ def build_app(host: str = "127.0.0.1", port: int = 7860) -> FastAPI:
     return app
 
 
+def few_heaps() -> None:
+    """Two heaps for all threads: glibc makes eight a core, and what they hold on to adds up to hundreds of MB."""
+    try:
+        ctypes.CDLL("libc.so.6").mallopt(-8, 2)  # M_ARENA_MAX
+    except (OSError, AttributeError):  # another system, another allocator
+        return
+
+
 def main() -> None:
     """Serves until stopped; what was uploaded goes with the temporary folder."""
+    few_heaps()
     on_space = "SPACE_ID" in os.environ
     default_host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1")
     host = os.environ.get("FAKEDET_HOST") or default_host
