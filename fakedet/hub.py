@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 
 from .model import FakeDetConfig, FakeDetForImageClassification
 from .processing import FakeDetImageProcessor
@@ -28,6 +28,8 @@ NEEDED = ("config.json", WEIGHTS)
 GRAPHS = ("model.onnx", "model_tiny.onnx")  # see graph.py; made anew where they are missing
 FILES = (*NEEDED, "README.md", "report.json", *GRAPHS)
 PARTIAL = ".partial-"
+MOST_CONFIG, MOST_HEADER, MOST_WEIGHTS = 2**20, 8 * 2**20, 4 * 2**30  # bytes
+FLOATS = ("F16", "BF16", "F32")  # kinds of numbers that weights may be stored as
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def read_config(path: Path) -> FakeDetConfig:
         ModelError: Not JSON, not ours, an unknown key, or a value out of range.
     """
     try:
+        if path.stat().st_size > MOST_CONFIG:
+            raise ValueError("it is larger than any that is read")
         values = json.loads(path.read_text())
         if not isinstance(values, dict) or values.get("model_type") != FakeDetConfig.model_type:
             raise ValueError("it is not the configuration of a fakedet model")
@@ -111,28 +115,71 @@ def load_folder(folder: Path, id: str, revision: str | None, note: str) -> Check
     Raises:
         ModelError: Files missing or corrupt, wrong architecture, values that are not finite.
     """
-    config = read_config(folder / "config.json")
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise ModelError(f"the checkpoint has no {WEIGHTS}")
+    config = read_config(regular(folder, "config.json"))
+    data = regular(folder, WEIGHTS).read_bytes()
     try:
-        model = FakeDetForImageClassification(config)
-        state = load_file(weights)
-    except (SafetensorError, OSError) as error:
+        with torch.device("meta"):  # shapes only: a configuration may name a network of gigabytes
+            expected = FakeDetForImageClassification(config).state_dict()
+    except Exception as error:  # timm has many ways to say that a name or a size does not work
+        raise ModelError(str(error).strip().splitlines()[0][:300]) from None
+    check_header(data, expected, config)
+    try:
+        state = load(data)
+    except SafetensorError as error:
         raise ModelError(f"{WEIGHTS} is corrupt: {error}") from None
-    except ValueError as error:
-        raise ModelError(str(error)) from None
-    expected = model.state_dict()
-    wrong = [key for key in expected.keys() | state.keys()
-             if key not in state or key not in expected or state[key].shape != expected[key].shape]  # fmt: skip
-    if wrong:
-        count = len(wrong)
-        raise ModelError(f"{WEIGHTS} does not fit {config.backbone}: {count} tensors differ, {min(wrong)} among them")
     if bad := [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]:
         raise ModelError(f"{WEIGHTS} holds values that are not finite, in {bad[0]}")
+    model = FakeDetForImageClassification(config)
     model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return Checkpoint(model.eval(), id, revision, sha256, folder, note)
+    model.eval()
+    with torch.inference_mode():
+        side = config.input_size
+        tried = model(pixel_values=torch.linspace(-2, 2, 3 * side * side).reshape(1, 3, side, side))
+    if not (tried.logit.isfinite().all() and tried.cam.isfinite().all()):
+        raise ModelError(f"{WEIGHTS} answers with values that are not finite")
+    return Checkpoint(model, id, revision, hashlib.sha256(data).hexdigest(), folder, note)
+
+
+def regular(folder: Path, name: str) -> Path:
+    """A file of a checkpoint, where it really is one, inside of its folder (or of its place in the Hub cache).
+
+    Raises:
+        ModelError: Missing, no file, too large, or a link that leads elsewhere.
+    """
+    path, home = (folder / name), folder.resolve()
+    if not path.exists():
+        raise ModelError(f"the checkpoint has no {name}")
+    homes = [home, home.parents[1]] if home.parent.name == "snapshots" else [home]  # there files are links to blobs
+    if not path.is_file() or not any(path.resolve().is_relative_to(place) for place in homes):
+        raise ModelError(f"{name} is not a file of the checkpoint's own folder")
+    if path.stat().st_size > MOST_WEIGHTS:
+        raise ModelError(f"{name} is larger than any that is read")
+    return path
+
+
+def check_header(data: bytes, expected: dict[str, torch.Tensor], config: FakeDetConfig) -> None:
+    """Compares what a safetensors file says it holds with the network, before anything is loaded.
+
+    Raises:
+        ModelError: Not such a file, or tensors of other names, shapes or kinds.
+    """
+    length = int.from_bytes(data[:8], "little")
+    try:
+        if length > MOST_HEADER:
+            raise ValueError("its header is too large")
+        header = json.loads(data[8 : 8 + length])
+        found = {key: (row["dtype"], list(row["shape"])) for key, row in header.items() if key != "__metadata__"}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{WEIGHTS} is corrupt: {type(error).__name__} in its header") from None
+    kinds = {key: FLOATS if value.is_floating_point() else ("I64",) for key, value in expected.items()}
+    wrong = [key for key in expected.keys() | found.keys()
+             if key not in found or key not in expected or found[key][1] != list(expected[key].shape)
+             or found[key][0] not in kinds[key]]  # fmt: skip
+    if wrong:
+        count = len(wrong)
+        raise ModelError(
+            f"{WEIGHTS} does not fit {config.backbone}: {count} tensors differ, {min(wrong)[:100]} among them"
+        )
 
 
 def load_checkpoint(model: str | Path | None = None, revision: str | None = None) -> Checkpoint:

@@ -266,3 +266,84 @@ def test_a_host_that_is_gone_is_the_same_as_a_hub_that_is_down(shelf):
     hub.load_checkpoint("lab/model")
     shelf.stop()
     assert "the Hub cannot be reached (ConnectError)" in hub.load_checkpoint("lab/model").note
+
+
+# --- hostile checkpoints -------------------------------------------------------------------------------------------
+
+
+def raw(folder, header: dict | bytes, body: bytes = b"", length: int | None = None) -> None:
+    """Writes a safetensors file byte by byte."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    length = len(text) if length is None else length
+    (folder / "model.safetensors").write_bytes(length.to_bytes(8, "little") + text + body)
+
+
+def reheaded(folder, turn) -> None:
+    """Changes the header of a checkpoint's weights, and nothing else."""
+    data = (folder / "model.safetensors").read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    turn(header)
+    raw(folder, header, data[end:])
+
+
+def retyped(folder, dtype: torch.dtype) -> None:
+    state = load_file(folder / "model.safetensors")
+    save_file(state | {"fc2.bias": state["fc2.bias"].to(dtype)}, folder / "model.safetensors")
+
+
+def overlap(header: dict) -> None:
+    header["fc1.weight"]["data_offsets"] = header["fc2.weight"]["data_offsets"]
+
+
+def linked(folder, name: str, target) -> None:
+    (folder / name).unlink()
+    (folder / name).symlink_to(target)
+
+
+def exploding(folder) -> None:
+    state = load_file(folder / "model.safetensors")
+    for key in ("fc1.weight", "fc1.bias", "fc2.weight"):
+        state[key] = torch.full_like(state[key], 3e38)
+    save_file(state, folder / "model.safetensors")
+
+
+HOSTILE = {
+    "a header of exabytes": (lambda p: raw(p, b"{}", length=2**62), "corrupt"),
+    "a header of 50 MB": (lambda p: raw(p, b" " * 50_000_000 + b"{}"), "corrupt"),
+    "a header that is a list": (lambda p: raw(p, b"[1]"), "corrupt"),
+    "a header nested for ever": (lambda p: raw(p, b'{"a":' * 100_000), "corrupt"),
+    "an empty file": (lambda p: (p / "model.safetensors").write_bytes(b""), "corrupt"),
+    "a shape of petabytes": (
+        lambda p: raw(p, {"fc1.weight": {"dtype": "F32", "shape": [2**30, 2**20], "data_offsets": [0, 2**52]}}),
+        "does not fit",
+    ),
+    "tensors that share bytes": (lambda p: reheaded(p, overlap), "corrupt"),
+    "a tensor too many": (
+        lambda p: reheaded(p, lambda h: h.update(x={"dtype": "U8", "shape": [0], "data_offsets": [0, 0]})),
+        "does not fit",
+    ),
+    "numbers of another kind": (lambda p: retyped(p, torch.int8), "does not fit"),
+    "64-bit floats": (lambda p: retyped(p, torch.float64), "does not fit"),
+    "numbers that explode": (exploding, "not finite"),
+    "a network of gigabytes": (lambda p: change(p, hidden_size=8192), "does not fit"),
+    "another network of gigabytes": (lambda p: change(p, backbone="resnetv2_152x4_bit"), "does not fit"),
+    "a backbone from elsewhere": (lambda p: change(p, backbone="hf-hub:someone/else"), "knows no backbone"),
+    "a number that is none": (lambda p: change(p, threshold=float("nan")), "threshold"),
+    "a truth for a number": (lambda p: change(p, max_views=True), "max_views"),
+    "a configuration of 2 MB": (lambda p: change(p, architectures=["x" * 2**21]), "config.json cannot be used"),
+    "a configuration nested for ever": (lambda p: (p / "config.json").write_text("[" * 100_000), "cannot be used"),
+    "a link to a device": (lambda p: linked(p, "model.safetensors", "/dev/zero"), "not a file of"),
+    "a link to another folder": (lambda p: linked(p, "config.json", "/etc/hostname"), "not a file of"),
+    "a pipe": (lambda p: ((p / "config.json").unlink(), os.mkfifo(p / "config.json")), "not a file of"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "says"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_checkpoint_is_refused_before_it_costs_anything(spoil, says, copy):
+    spoil(copy)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(hub.ModelError, match=says) as refusal:
+        hub.load_checkpoint(copy)
+    assert "\n" not in str(refusal.value) and str(copy) not in str(refusal.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # kB
