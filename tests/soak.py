@@ -31,16 +31,16 @@ MOST_GROWTH = 0.10
 PICTURE = {"_type": "gradio.FileData"}
 
 
-def memory_mb(app: App) -> float:
-    """Megabytes that the app and its decoders hold, shared pages counted once."""
-    total = 0
+def memory_mb(app: App) -> tuple[float, float]:
+    """Megabytes that the app, and its decoders, hold; pages that they share counted once."""
+    found = []
     for pid in Memory(app.process.pid).family():
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+            found.append(next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024)
         except (OSError, StopIteration):
             continue
-    return total / 1024
+    return round(found[0]), round(sum(found[1:]))
 
 
 def material(folder: Path | None) -> dict[str, list[bytes]]:
@@ -122,8 +122,8 @@ def soak(app: App, requests: int, files: dict[str, list[bytes]], callers: int = 
             done, slowest = done + 1, max(slowest, time.monotonic() - start)
             counts[word[:80]] += 1
             if done in (1, 50, 100, 200) or done % 200 == 0:
-                curve[done] = round(memory_mb(app))
-                print(f"{done}: {curve[done]} MB", flush=True)
+                curve[done] = memory_mb(app)
+                print(f"{done}: app {curve[done][0]} MB, decoders {curve[done][1]} MB", flush=True)
 
     with ThreadPoolExecutor(callers) as pool:
         list(pool.map(one, range(requests)))
@@ -163,12 +163,16 @@ def main() -> int:
                 after = rest(client, app.url, files["photo"][0]), page(client, app.url, files["photo"][0])
                 report["health_after"] = client.get(f"{app.url}/health").json()
             time.sleep(2)
-            report["memory_after_storm_mb"] = round(memory_mb(app))
+            report["memory_after_storm_mb"] = memory_mb(app)
         finally:
             app.stop()
-        report["log_lines"] = len([line for line in app.log.read_text().splitlines() if "Traceback" in line])
+        said = app.log.read_text()
+        report["stack_traces"], report["last_of_log"] = (
+            said.count("Traceback"),
+            said[-3000:] if "Traceback" in said else "",
+        )
     early, late = report["memory_mb"].get(200), report["memory_mb"].get(args.requests)
-    report["growth"] = round(late / early - 1, 3) if early and late else None
+    report["growth"] = round(sum(late) / sum(early) - 1, 3) if early and late else None
     failed = [word for word in report["outcomes"] if word.startswith(("FAILED", "upload", "call"))]
     good = not failed and before == after == ("scored", "scored")
     good = good and report["storm"]["busy_says_when"] and set(report["storm"]["statuses"]) == {200, 429}
