@@ -1,13 +1,17 @@
 """From a picture to a verdict, in Python and on the command line, with the bundled checkpoint."""
 
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from conftest import photo_like
+from PIL import Image, ImageOps
+from test_images import SHARED, STORED_AS, needs_shared
 
 from fakedet import Detector, ImageError
 from fakedet.detector import Failure
@@ -229,3 +233,46 @@ def test_a_prompt_with_markup_is_shown_as_text(detector, tmp_path):
     for html in (page.provenance(verdict), page.verdict_card(verdict)):
         assert "<img" not in html and "<script" not in html
     assert "onerror" in page.provenance(verdict)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_the_eight_orientations_of_one_photo_score_the_same(detector, kind):
+    # stored without loss, so that nothing but the turn differs
+    scores = []
+    for orientation, turned in STORED_AS.items():
+        exif, buffer = Image.Exif(), io.BytesIO()
+        exif[0x0112] = orientation
+        stored = Image.fromarray(np.ascontiguousarray(turned(np.asarray(photo_like(400, 300)))))
+        stored.save(buffer, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+        scores.append(detector.predict(buffer.getvalue()).p_fake)
+    assert len(scores) == 8 and max(scores) - min(scores) < 1e-3
+
+
+@pytest.mark.shared
+@needs_shared
+def test_a_known_photo_scores_as_its_upright_pixels_in_every_orientation(detector):
+    # the copies in that folder were compressed anew one by one, so they are compared with their own pixels
+    for path in sorted((SHARED / "pillow").glob("hopper_orientation_*")):
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+        assert abs(detector.predict(path).p_fake - detector.predict(upright).p_fake) < 1e-3, path.name
+        for orientation, turned in STORED_AS.items():  # and these pixels, stored in all eight ways
+            exif, buffer = Image.Exif(), io.BytesIO()
+            exif[0x0112] = orientation
+            Image.fromarray(np.ascontiguousarray(turned(np.asarray(upright)))).save(buffer, "PNG", exif=exif)
+            assert abs(detector.predict(path).p_fake - detector.predict(buffer.getvalue()).p_fake) < 1e-3, path.name
+
+
+def test_a_file_name_is_no_command_to_the_terminal(tmp_path):
+    # names with line ends, escape sequences and bytes that are no UTF-8, of a picture and of a broken file
+    for name in (b"a\n\x1b[31mred.png", b"caf\xe9.png", b"-rf.png"):
+        Image.new("RGB", (64, 64)).save(os.path.join(os.fsencode(tmp_path), name).decode("utf-8", "surrogateescape"))
+    Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), b"bad\x1b[2J\xff.jpg"))).write_bytes(b"no image")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    for flags in ([], ["--json"]):
+        done = subprocess.run([sys.executable, "-m", "fakedet", "predict", *flags, "--", str(tmp_path)],
+                              cwd=ROOT, capture_output=True, timeout=120)  # fmt: skip
+        assert done.returncode == 2 and b"Traceback" not in done.stderr, done.stderr
+        assert b"\x1b" not in done.stdout + done.stderr.replace(b"\x1b[A", b"")
+    assert len(done.stdout.splitlines()) == 6
