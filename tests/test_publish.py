@@ -1,5 +1,6 @@
 """Prepare, train, push, pull and serve as separate processes, against a stand-in for the Hub over real HTTP."""
 
+import argparse
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from train import push
 from train.card import METRICS
 from train.evaluation import main as evaluate
 from train.export import main as export
+from train.publish import after_training, before_training
 from train.publish import main as publish
 from train.record import private_paths
 
@@ -344,6 +346,19 @@ def test_a_push_that_fails_says_why_and_changes_nothing(stand_in, trained, monke
     stand_in.faults.clear()
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert publish(["model", "--model", str(trained), "--repo", "lab/one"]) == 0
+
+
+def test_a_training_that_cannot_push_says_so_before_or_how_to_push_later(stand_in, trained, monkeypatch):
+    args = argparse.Namespace(output_dir=str(trained), hub_model_id=None, hub_private_repo=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(SystemExit, match="--push_to_hub: The Hub wants a valid token"):
+        before_training(args)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    before_training(args)
+    assert args.hub_model_id == "lab/one"  # the output folder's name, in one's own account
+    stand_in.fault("POST .*commit", "503")
+    with pytest.raises(SystemExit, match=r"but not pushed: .*\(503.*\nLater: python train/publish.py model --model"):
+        after_training(args)
 
 
 def test_an_upload_that_is_cut_is_taken_up_again(stand_in, trained, capsys):
