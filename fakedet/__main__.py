@@ -1,4 +1,4 @@
-"""Command line: `python -m fakedet predict IMAGE...`, `scan SOURCE --output TABLE`, `info`.
+"""Command line: `python -m fakedet predict IMAGE...`, `scan SOURCE --output TABLE`, `bench`, `info`.
 
 Exit code 0: everything was scored. 2: an input could not be read, or the arguments or the model are wrong.
 """
@@ -33,6 +33,12 @@ def parser() -> argparse.ArgumentParser:
     scan.add_argument("--batch_size", type=int, default=32, help="images per pass (default 32)")
     scan.add_argument("--split", help="of a Hub data set (default: all)")
     scan.add_argument("--no_provenance", action="store_true", help="leave out what the files say of themselves")
+    bench = commands.add_parser("bench", help="how fast, beside what people would pick instead")
+    bench.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
+    bench.add_argument("--quick", action="store_true", help="fewer turns")
+    bench.add_argument("--only", nargs="+", choices=("network", "files", "scan", "process"), help="parts to run")
+    bench.add_argument("--images", help="what the scan reads (default: made crops of 256 pixels)")
+    bench.add_argument("--count", type=int, default=1000, help="images of the scan (default 1000)")
     info = commands.add_parser("info", help="which model answers, and its settings")
     info.add_argument("--json", action="store_true")
     for sub in (predict, scan, info):
@@ -125,6 +131,12 @@ def scan(args) -> int:
     return 2 if done["errors"] and "WORLD_SIZE" not in os.environ else 0
 
 
+def bench(args) -> int:
+    from .bench import main
+
+    return main(args)
+
+
 def info(args) -> int:
     from . import __version__
     from .hub import load_checkpoint
@@ -150,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     from .hub import ModelError
 
     try:
-        return {"predict": predict, "scan": scan, "info": info}[args.command](args)
+        return {"predict": predict, "scan": scan, "bench": bench, "info": info}[args.command](args)
     except (ModelError, OSError) as error:
         # one plain line: a full disk or an unwritable --save ends here too
         print(f"{error}", file=sys.stderr)

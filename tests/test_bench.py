@@ -1,0 +1,60 @@
+"""`python -m fakedet bench`: that it compares what it says, and runs. The speeds themselves are for the README."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fakedet import FakeDetConfig, FakeDetForImageClassification
+from fakedet.bench import as_table, in_turns, rows_of
+from fakedet.bench_rivals import Hooked
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_rival_with_hooks_draws_the_map_that_ours_draws():
+    # Else it would be compared with something that does less, or more.
+    torch.manual_seed(0)
+    model = FakeDetForImageClassification(FakeDetConfig(backbone="test_efficientnet", input_size=64)).eval()
+
+    class Plain(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone, self.fc1, self.fc2 = model.backbone, model.fc1, model.fc2
+
+        def forward(self, pixels):
+            return self.fc2(torch.relu(self.fc1(self.backbone(pixels).mean((2, 3)))))
+
+    pixels = torch.randn(1, 3, 96, 96)
+    score, cam = Hooked(Plain(), model.backbone).grad_cam(pixels)
+    with torch.no_grad():
+        logit, signed = model.score(pixels)
+    positive = signed[0].clamp(min=0)
+    assert score == pytest.approx(torch.sigmoid(logit[0]).item(), abs=1e-5)
+    np.testing.assert_allclose(cam, (positive / (positive.max() + 1e-8)).numpy(), atol=1e-3)
+
+
+def test_every_turn_runs_everything_and_ratios_are_taken_within_a_turn():
+    calls = []
+    taken = in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 0, least=4)
+    assert "".join(calls) == "ab" * 5 and len(taken["a"]) == len(taken["b"]) == 4
+    rows = rows_of("part", {"ours": [1.0, 2.0, 4.0], "theirs": [3.0, 4.0, 20.0]}, "ours")
+    assert rows[1]["times_ours"] == [2, 3, 5] and rows[1]["ms"] == 4
+    table = as_table({"machine": {"threads": 2}, "rows": rows})
+    assert "| part | theirs | 4.00 | 2 / **3** / 5 |" in table.splitlines()
+
+
+@pytest.mark.slow  # minutes: runs a ViT and a Swin on every size of picture
+def test_the_command_prints_a_table_and_writes_json(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "fakedet", "bench", "--quick", "--json", tmp_path / "b.json"],
+        cwd=ROOT, capture_output=True, text=True, timeout=1800,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = json.loads((tmp_path / "b.json").read_text())["rows"]
+    parts = {row["part"].split(" ")[0] for row in rows}
+    assert parts == {"network,", "file", "scan", "fresh"} and "**" in done.stdout
