@@ -251,8 +251,8 @@ def process(folder: Path, turns: int) -> list[dict]:
     for _ in range(turns):
         for name, code in START.items():
             start = time.perf_counter()
-            done = subprocess.run([sys.executable, "-c", code.replace("PATH", repr(str(path))) + tail],
-                                  capture_output=True, text=True, check=True)  # fmt: skip
+            command = [sys.executable, "-c", code.replace("PATH", repr(str(path))) + tail]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
             taken[name].append(1000 * (time.perf_counter() - start))
             held[name] = int(done.stdout.split()[-1]) / 1024  # kB on Linux
     rows = rows_of("fresh process to first answer", taken, "fakedet")
