@@ -167,6 +167,8 @@ def build_app(host: str = "127.0.0.1", port: int = 7860) -> FastAPI:
     # gradio looks whether a path that a caller names was uploaded, but on pages that are launched only: a mounted page
     # would open any file of this machine (and wait for ever on /dev/zero)
     demo.has_launched = True
+    # each caller without a session of its own costs 110 kB until so many others came; gradio would keep ten thousand
+    demo.state_session_capacity = 200
     app = gr.mount_gradio_app(
         create_api(scorer, waiting=waiting, why=why),
         demo,
