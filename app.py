@@ -46,7 +46,7 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from fakedet import Detector, page, panels, tabs
+from fakedet import Detector, endpoints, page, panels, tabs
 from fakedet.api import Scorer, create_api
 from fakedet.hub import ModelError
 from fakedet.images import Limits
@@ -127,7 +127,7 @@ def build_demo(detector: Detector, why: str | None = None, scorer: Scorer | None
                 tabs.the_model(detector)
             with gr.Tab("Programs"):
                 programs = gr.Markdown(elem_id="programs")
-        tabs.endpoints(scorer, int(setting("FAKEDET_MAX_FILES", 200)))
+        endpoints.endpoints(scorer, int(setting("FAKEDET_MAX_FILES", 200)))
         gr.HTML(panels.source_line(detector, why))
         gr.HTML(panels.privacy(minutes))
         demo.load(own_address, None, programs, api_visibility="private", queue=False)

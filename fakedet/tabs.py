@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import gradio as gr
 
-from . import answer, batch, figures, page, panels
+from . import answer, batch, batch_view, figures, page, panels
 from .api import Scorer, ServerError
 from .detector import Detector
 from .heatmap import display
@@ -169,16 +169,23 @@ def many_pictures(scorer: Scorer, most: int) -> None:
             for found in batch.run(scorer, [(u.path, u.name or "image") for u in uploads], most, halt=halt):
                 if time.monotonic() - sent > 2:  # the gallery grows; sending it each time would be most of the work
                     sent = time.monotonic()
-                    yield [batch.summary(found), *running, hide, same, same, batch.gallery(found), hide, ""]
+                    yield [batch_view.summary(found), *running, hide, same, same, batch_view.gallery(found), hide, ""]
         finally:
             halts.pop(request.session_hash, None)
-        ready = [batch.summary(found, done=True), gr.update(interactive=True), gr.update(interactive=False)]
+        ready = [batch_view.summary(found, done=True), gr.update(interactive=True), gr.update(interactive=False)]
         if not found.items:
             yield [*ready, hide, same, same, "", hide, ""]
             return
         place = Path(files.GRADIO_CACHE, uuid4().hex)
         place.mkdir(parents=True)
-        yield [*ready, show, *batch.write_files(found, place), batch.gallery(found), show, batch.as_table(found)]
+        yield [
+            *ready,
+            show,
+            *batch.write_files(found, place),
+            batch_view.gallery(found),
+            show,
+            batch_view.as_table(found),
+        ]
 
     def end(request: gr.Request) -> dict:
         if request.session_hash in halts:
@@ -210,44 +217,3 @@ def the_model(detector: Detector) -> None:
         gr.HTML(tested, elem_id="figures")
     gr.HTML(panels.model_facts(detector), elem_id="model")
     gr.Markdown(panels.model_card(detector), elem_id="card")
-
-
-def endpoints(scorer: Scorer, most: int) -> None:
-    """`/predict` and `/predict_batch` for gradio_client and MCP: stable names, the same JSON as everywhere."""
-    with gr.Column(visible=False):
-        image = raw_image(label="image")
-        images = raw_files(label="images")
-        answer, answers = gr.JSON(label="answer"), gr.JSON(label="answers")
-        one, many = gr.Button("one"), gr.Button("many")
-
-    def predict(image: Upload | None) -> dict:
-        """Tells whether an image is a camera photograph or AI-generated.
-
-        Args:
-            image: The image file (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC); over MCP as a data URL,
-                data:image/jpeg;base64,... Addresses are not fetched.
-
-        Returns:
-            The Verdict JSON: verdict ("real", "fake" or "unsure"), p_fake (0 to 1) and more, or an error with a code.
-        """
-        if image is None:
-            return Failure(ServerError(400, "missing_field", "No image was sent.")).to_dict()
-        return scorer.score(image.path, image.name).to_dict()
-
-    def predict_batch(images: list[Upload]) -> list[dict]:
-        """Tells for each of several images, or ZIP archives of images, whether it is a photograph or AI-generated.
-
-        Args:
-            images: The files; over MCP as data URLs.
-
-        Returns:
-            A list of Verdict JSON objects in the order of the input; an image that cannot be read is an error object.
-        """
-        paths = [(file.path, file.name or "image") for file in images]
-        found = None
-        for found in batch.run(scorer, paths, most, thumbs=False):
-            pass
-        return [item.result.to_dict() for item in found.items]
-
-    one.click(predict, image, answer, api_name="predict", concurrency_id="score")
-    many.click(predict_batch, images, answers, api_name="predict_batch", concurrency_id="batch", concurrency_limit=1)
