@@ -91,7 +91,8 @@ def scan(
     pictures = find_source(source, split, limits.max_bytes)
     cpus = max(1, usable_cpus() // share.local_world)
     _choose_gpu(share)
-    detector = Detector.from_pretrained(model, revision, runtime, limits, provenance, cpus)
+    threads = None if os.environ.get("FAKEDET_THREADS") else cpus
+    detector = Detector.from_pretrained(model, revision, runtime, limits, provenance, threads)
     folder = output.with_name(output.name + ".parts")
     plan = {"source": source, "split": split, "count": pictures.count, "part_rows": PART_ROWS, "columns": list(KINDS),
             "provenance": provenance, "model": detector.model_facts}  # fmt: skip

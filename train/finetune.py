@@ -46,14 +46,17 @@ def lr_factor(args, step: int, total: int) -> float:
 
 def cache_features(accelerator, model, loader) -> tuple[torch.Tensor, torch.Tensor]:
     """Pooled features (N, C) and labels (N,) of one epoch, run through the frozen backbone once, on every process."""
-    pooled, labels = [], []
+    pooled, labels, began = [], [], time.monotonic()
     for pixels, y in tqdm(loader, desc="features", disable=not accelerator.is_main_process, leave=False):
         with torch.no_grad(), accelerator.autocast():
             features = model.pooled(pixels.contiguous(memory_format=torch.channels_last))[1].float()
         features, y = accelerator.gather_for_metrics((features, y))
         pooled.append(features)
         labels.append(y)
-    return torch.cat(pooled), torch.cat(labels)
+    found = torch.cat(pooled), torch.cat(labels)
+    rate = len(found[1]) / (time.monotonic() - began)
+    log.info("features of %d images for the head, %.1f images/s", len(found[1]), rate)
+    return found
 
 
 def training_function(args) -> Path:
@@ -130,7 +133,13 @@ def training_function(args) -> Path:
             draws.plan_epoch(1000 * number + (0 if cached else progress.epoch))
             generator = torch.Generator().manual_seed(args.seed + progress.step)
             loader = accelerator.prepare(
-                DataLoader(draws, args.per_device_train_batch_size, num_workers=args.num_workers, generator=generator)
+                DataLoader(
+                    draws,
+                    args.per_device_train_batch_size,
+                    num_workers=args.num_workers,
+                    generator=generator,
+                    pin_memory=accelerator.device.type == "cuda",  # copied there while the GPU computes (non_blocking)
+                )
             )
             model.train()
             for layer in frozen_layers:
