@@ -1,7 +1,7 @@
 """Decoding outside of this process: a picture that crashes, fills or stalls a decoder costs one answer, not the page.
 
 Every decoder is a process (decode_worker.py) with a bound on memory and on time; it is ended where it passes one, and
-the next picture gets a fresh one. Pixels come back through a pipe: about 40 ms more for a photo of 12 megapixels.
+the next picture gets a fresh one. Pixels come back through a pipe: 45 ms more for a photo of 12 megapixels.
 """
 
 from __future__ import annotations
@@ -123,6 +123,8 @@ class _Decoder:
             env=env,
             bufsize=0,
         )
+        for pipe in (self.process.stdin, self.process.stdout):
+            widen(pipe.fileno())
         self.uses, self.memory_mb, self.late = 0, memory_mb, False
         try:
             if self._read(5) != b"ready":
@@ -217,6 +219,16 @@ class _Decoder:
                 raise EOFError
             view = view[got:]
         return buffer
+
+
+def widen(pipe: int) -> None:
+    """A pipe that takes a megabyte at a time instead of 64 kB: fewer turns between two busy processes (Linux)."""
+    try:
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 2**20)
+    except (ImportError, AttributeError, OSError):
+        return
 
 
 def known_error(code: str, message: str) -> ImageError:
