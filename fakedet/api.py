@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from . import __version__
 from .decoders import Decoders, DecodeTimeout
 from .detector import PROVENANCE_MS, Detector
+from .gate import BoundedBody, Gate, ServerError, late
 from .images import ImageError, LoadedImage
 from .openapi import BODY, RESPONSES
 from .verdict import SCHEMA, Failure, Verdict
@@ -41,14 +42,6 @@ PAGE_POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'"
 )
-
-
-class ServerError(Exception):
-    """A request that cannot be answered for reasons outside of the image; the text is one plain sentence."""
-
-    def __init__(self, status: int, code: str, message: str):
-        super().__init__(message)
-        self.status, self.code = status, code
 
 
 class Scorer:
@@ -107,27 +100,6 @@ class Scorer:
             return self.decoders.load(source, left)
         except DecodeTimeout:
             raise late() from None
-
-
-def late() -> ServerError:
-    """What is said of a request that has waited or computed for too long."""
-    return ServerError(503, "timeout", "This took longer than a request may take here; please try again in a moment.")
-
-
-class Gate:
-    """Counts requests in the house and turns away what would not fit, so that load never becomes a pile of memory."""
-
-    def __init__(self, running: int, waiting: int):
-        self.most, self.inside, self.turn = running + waiting, 0, asyncio.Semaphore(running)
-
-    def __enter__(self) -> Gate:
-        if self.inside >= self.most:
-            raise ServerError(429, "busy", "Too many images are being checked just now; please try again in a moment.")
-        self.inside += 1
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.inside -= 1
 
 
 def create_api(scorer: Scorer, waiting: int = 32, max_files: int = 16, why: str = "") -> FastAPI:
@@ -243,32 +215,6 @@ async def read_images(request: Request, max_files: int) -> list[UploadFile]:
     if not files:
         raise ServerError(400, "missing_field", "The form has no file in the field 'image'.")
     return files
-
-
-class BoundedBody:
-    """A request body that ends with 413 instead of growing without bound."""
-
-    def __init__(self, receive: Receive, most: int):
-        self.receive, self.most, self.seen, self.more = receive, most, 0, True
-
-    async def __call__(self) -> Message:
-        message = await self.receive()
-        self.seen += len(message.get("body", b""))
-        self.more = message.get("more_body", False)
-        if self.seen > self.most:
-            raise ServerError(413, "body_too_large", f"The request is larger than {self.most / 2**20:.0f} MB.")
-        return message
-
-    async def drain(self) -> None:
-        """Reads a refused body to its end, within bounds: a client that still sends would not see the answer."""
-        try:
-            async with asyncio.timeout(20):
-                while self.more and self.seen <= 2 * self.most:
-                    message = await self.receive()
-                    self.seen += len(message.get("body", b""))
-                    self.more = message.get("more_body", False)
-        except TimeoutError:
-            return
 
 
 class Headers:
