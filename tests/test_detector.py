@@ -223,16 +223,16 @@ def test_a_prompt_with_markup_is_shown_as_text(detector, tmp_path):
     # The panel of the page is HTML made from a stranger's text.
     from PIL.PngImagePlugin import PngInfo
 
-    from fakedet import page
+    from fakedet import answer
 
     info = PngInfo()
     prompt = "<img src=x onerror=alert(1)> **bold**"
     info.add_text("parameters", prompt + "\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5")
     Image.open(EXAMPLES[-1]).convert("RGB").save(tmp_path / "a.png", pnginfo=info)
     verdict = detector.predict(tmp_path / "a.png")
-    for html in (page.provenance(verdict), page.verdict_card(verdict)):
+    for html in (answer.provenance(verdict), answer.verdict_card(verdict)):
         assert "<img" not in html and "<script" not in html
-    assert "onerror" in page.provenance(verdict)
+    assert "onerror" in answer.provenance(verdict)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
