@@ -159,7 +159,7 @@ def test_the_batch_size_changes_nothing(few, tmp_path):
 
 
 def test_a_picture_that_kills_its_decoder_is_one_row(tmp_path):
-    # The limit on memory stands in for a flaw in a C library: in both cases the process is gone without an answer.
+    # The process is ended as a flaw in a C library would end it: gone without an answer, twice.
     folder = draw(tmp_path / "pictures", 6)
     config = {"input_size": 64, "tiny_side": 0, "tiny_input_size": 0, "max_views": 9, "mirror_single": True}
     readers = scan_readers.Readers(2, config, Limits(), True, ahead=8)
