@@ -26,6 +26,8 @@ class FakeDetConfig(PreTrainedConfig):
         dropout: Probability, 0..1, before the output unit; only in training.
         input_size: Side in pixels of the square crops that the network sees.
         max_views: Crops per image at most; each is at native resolution.
+        few_views_area: Pictures of up to so many crops' area get five crops at most, in the middle and in the corners:
+            more would see the same pixels again. 0 is off.
         mirror_single: Score an image that fits into one crop a second time, mirrored.
         aggregate: How the views' logits become one: "mean" or "max".
         image_mean, image_std: Normalisation per RGB channel, for pixels in 0..1.
@@ -73,6 +75,7 @@ class FakeDetConfig(PreTrainedConfig):
         tiny_unsure_band: tuple[float, float] = (0.5, 0.5),
         tiny_input_size: int = 0,
         tiny_network: bool = False,
+        few_views_area: float = 0.0,
         stability_jpeg: int = 80,
         stability_resize: float = 0.75,
         stability_flip: str = "threshold",
@@ -87,6 +90,7 @@ class FakeDetConfig(PreTrainedConfig):
         self.dropout = dropout
         self.input_size = input_size
         self.max_views = max_views
+        self.few_views_area = few_views_area
         self.mirror_single = mirror_single
         self.aggregate = aggregate
         self.image_mean = list(image_mean)
@@ -134,6 +138,7 @@ class FakeDetConfig(PreTrainedConfig):
         need("dropout", number(self.dropout, 0, 0.99), "a number from 0 to 0.99")
         need("input_size", whole(self.input_size, 32, 1024), "a whole number from 32 to 1024")
         need("max_views", whole(self.max_views, 1, 9), "a whole number from 1 to 9")
+        need("few_views_area", number(self.few_views_area, 0, 9), "a number from 0 to 9")
         need("mirror_single", isinstance(self.mirror_single, bool), "true or false")
         need("aggregate", self.aggregate in ("mean", "max"), "'mean' or 'max'")
         for key, low in (("image_mean", -10), ("image_std", 1e-6)):

@@ -13,7 +13,16 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from .model import FakeDetConfig, FakeDetForImageClassification
 from .views import make_views
 
-KEYS = ("input_size", "max_views", "mirror_single", "image_mean", "image_std", "tiny_side", "tiny_input_size")
+KEYS = (
+    "input_size",
+    "max_views",
+    "few_views_area",
+    "mirror_single",
+    "image_mean",
+    "image_std",
+    "tiny_side",
+    "tiny_input_size",
+)
 
 
 class FakeDetImageProcessor(BaseImageProcessor):

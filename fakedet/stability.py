@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .views import crop_corners, make_views, to_tensor, view_side
+from .views import crop_corners, make_views, to_tensor, view_limit, view_side
 
 BLOCK = 16  # pixels of a JPEG block whose colour is stored at half the resolution
 
@@ -90,7 +90,7 @@ def _jpeg_views(image: Image.Image, config) -> torch.Tensor:
     if _small(image.size, size):
         return make_views(jpeg_copy(image, quality), config).pixels
     crops = []
-    for corner in crop_corners(*image.size, size, config.max_views):
+    for corner in crop_corners(*image.size, size, view_limit(image.size, size, config)):
         start = [max(0, at // BLOCK - 1) * BLOCK for at in corner]
         end = [min(side, (at + size + 2 * BLOCK - 1) // BLOCK * BLOCK) for at, side in zip(corner, image.size)]
         left, top = (at - from_ for at, from_ in zip(corner, start))
@@ -105,7 +105,7 @@ def _resized_views(image: Image.Image, config, smaller: tuple[int, int]) -> torc
         return make_views(image.resize(smaller, Image.Resampling.BICUBIC), config).pixels
     step_x, step_y = (side / new for side, new in zip(image.size, smaller))
     crops = []
-    for left, top in crop_corners(*smaller, size, config.max_views):
+    for left, top in crop_corners(*smaller, size, view_limit(smaller, size, config)):
         box = (left * step_x, top * step_y, (left + size) * step_x, (top + size) * step_y)
         crops.append(np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box)))
     return to_tensor(crops, config.image_mean, config.image_std)

@@ -64,6 +64,13 @@ def crop_corners(width: int, height: int, size: int, max_views: int) -> list[tup
     return corners[:max_views]
 
 
+def view_limit(size: tuple[int, int], side: int, config) -> int:
+    """Most crops of `side` pixels for a picture of `size`: five (centre, corners) where these see all of it, as
+    `few_views_area` says, else `max_views`."""
+    few = size[0] * size[1] <= getattr(config, "few_views_area", 0) * side**2
+    return min(5, config.max_views) if few else config.max_views
+
+
 def to_tensor(crops: list[np.ndarray], mean: list[float], std: list[float]) -> torch.Tensor:
     """uint8 crops, V times (S, S, 3), as float32 (V, 3, S, S): value / 255, minus mean, over std."""
     import torch  # here, so that processes which only cut do without
@@ -103,9 +110,9 @@ def cut(
     if max(image.size) > 64 * min(image.size):
         raise ValueError("the image is more than 64 times as long as it is wide")
     size = view_side(image, config)
-    max_views = config.max_views if max_views is None else max_views
     scaled = scale_up(image, size)
     ratio = image.size[0] / scaled.size[0]
+    max_views = view_limit(scaled.size, size, config) if max_views is None else max_views
     crops, boxes, mirrored = [], [], []
     for left, top in crop_corners(*scaled.size, size, max_views):
         crops.append(np.asarray(scaled.crop((left, top, left + size, top + size))))

@@ -167,6 +167,18 @@ def test_large_images_are_seen_at_native_pixels():
         torch.testing.assert_close(pixels, native)
 
 
+def test_a_small_picture_is_not_looked_at_again_and_again():
+    config = FakeDetConfig(input_size=128, few_views_area=5.0)
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    few = make_views(Image.fromarray(pixels), config)
+    assert len(few.boxes) == 5
+    seen = np.zeros((256, 256), bool)
+    for left, top, right, bottom in few.boxes:
+        seen[top:bottom, left:right] = True
+    assert seen.all()
+    assert len(make_views(Image.fromarray(pixels).resize((300, 300)), config).boxes) == 9
+
+
 def test_a_picture_that_fits_one_view_is_also_seen_mirrored():
     views = make_views(image(64, 64), FakeDetConfig(input_size=64))
     assert views.mirrored == (False, True)

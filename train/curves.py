@@ -57,7 +57,7 @@ KINDS: dict[str, tuple[Callable | None, tuple[float, ...], str]] = {
     "blur": (blur, (0.5, 1.0, 1.5, 2.5), "blur (sigma in pixels)"),
     "noise": (noise, (2, 5, 10, 20), "noise (sigma in grey levels)"),
     "crop": (crop, (0.8, 0.6, 0.4, 0.25), "side kept by a crop in the middle"),
-    "screenshot": (screenshot, (1.25, 1.0, 0.8, 0.6), "drawn anew as on a screen, at this size"),
+    "screenshot": (screenshot, (1.25, 1.0, 0.8, 0.6), "redrawn as on a screen (factor)"),
 }
 
 

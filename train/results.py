@@ -50,8 +50,11 @@ def main_table(reports: dict[str, dict]) -> str:
     return grid(HEAD, rows)
 
 
-def group_table(title: str, report: dict) -> str:
-    """AUC per generator, and inside each collection of both classes, tier by tier; "" where there is neither."""
+def group_table(title: str, report: dict, least: int) -> str:
+    """AUC per generator, and inside each collection of both classes, tier by tier; "" where that says nothing more.
+
+    Groups of fewer than `least` fakes are left out: their figure would be chance.
+    """
     tiers = list(report["tiers"])
     rows: dict[str, list] = {}
     for tier in tiers:
@@ -60,15 +63,17 @@ def group_table(title: str, report: dict) -> str:
             row | {"name": f"*inside {row['name']}*"} for row in by.get("source", ()) if row["against"] == "itself"
         ]
         for row in [*by.get("generator", ()), *inside]:
+            if row["n_fake"] < least:
+                continue
             counts = f"{row['n_fake']} / {row['n_real']}" if row["n_real"] else str(row["n_fake"])
             rows.setdefault(row["name"], [row["name"], counts, *[""] * len(tiers)])[2 + tiers.index(tier)] = plain(
                 row["auc"], 2
             )
-    if not rows:
+    if len(rows) < 2:
         return ""
     reals = report["tiers"][tiers[0]]["metrics"]["n_real"]
     order = sorted(rows.values(), key=lambda row: (row[0].startswith("*"), row[2]))
-    words = f"AUC in {title}, per generator against its {reals} photographs (*inside*: both classes of one collection)"
+    words = f"AUC in {title.replace('**', '')}: per generator, against its {reals} photographs; *inside* one collection"
     return grid([words, "fakes / reals", *tiers], order)
 
 
@@ -77,14 +82,14 @@ def commands(reports: dict[str, dict]) -> str:
     return "\n".join("    " + report["command"] for report in reports.values())
 
 
-def text_of(reports: dict[str, dict]) -> str:
+def text_of(reports: dict[str, dict], least: int) -> str:
     """Everything, as Markdown."""
     first = next(iter(reports.values()))
     parts = [
         f"Weights sha256 `{first['model']['sha256'][:16]}…`, threshold {first['threshold']:g}.",
         main_table(reports),
     ]
-    parts += [table for title, report in reports.items() if (table := group_table(title, report))]
+    parts += [table for title, report in reports.items() if (table := group_table(title, report, least))]
     return "\n\n".join([*parts, commands(reports)])
 
 
@@ -105,6 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="train/results.py", description="One table out of several evaluation reports.")
     p.add_argument("reports", nargs="+", metavar="TITLE=FOLDER", help="folders that train/evaluate.py wrote")
     p.add_argument("--into", nargs="+", type=Path, default=[], help="Markdown files with the two marker lines")
+    p.add_argument("--least", type=int, default=10, help="leave groups of fewer fakes out of the lists by generator")
     args = p.parse_args(argv)
     reports = {}
     for item in args.reports:
@@ -115,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
         reports[title] = json.loads(path.read_text(encoding="utf-8"))
     if len({report["model"]["sha256"] for report in reports.values()}) > 1:
         p.error("the reports are of different weights")
-    text = text_of(reports)
+    text = text_of(reports, args.least)
     if not args.into:
         print(text)
     for path in args.into:
