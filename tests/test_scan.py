@@ -1,6 +1,7 @@
 """`python -m fakedet scan`: one row a picture, whatever happens on the way, and the same table however it was made."""
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hub_stand_in import Hub
 from PIL import Image
 
 from fakedet import scan as scan_module
@@ -108,18 +110,25 @@ def test_every_kind_of_source_gives_the_same_scores(few, tmp_path):
         assert pq.read_table(output).drop_columns(["file", "error_message"]).equals(expected), source
 
 
-def test_a_hub_data_set_is_read_by_its_id(few, tmp_path, monkeypatch):
-    # What load_dataset gives for an id and for a local folder is the same object; the Hub itself is tested in test_hub.
-    import datasets
-
+def test_a_hub_data_set_is_read_by_its_id(few, tmp_path):
+    # Pushed by the real client to a stand-in, scanned by the command: the same rows as from the folder.
     good = [str(path) for path in sorted(few.glob("000?.png"))]
-    data = datasets.Dataset.from_dict({"image": good}).cast_column("image", datasets.Image())
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, split=None: datasets.DatasetDict(train=data))
-    source = find_source("owner/pictures")
-    assert source.count == len(good)
-    found = list(source.items(lambda number: number != 1))
-    assert [name for _, (name, _) in found][:2] == ["owner/pictures/train#0", "owner/pictures/train#2"]
-    assert found[0][1][1] == Path(good[0]).read_bytes()
+    push = ("import datasets, sys; data = datasets.Dataset.from_dict({'image': sys.argv[1:]}); "
+            "data.cast_column('image', datasets.Image()).push_to_hub('lab/pictures')")  # fmt: skip
+    with Hub() as hub:
+        environment = os.environ | hub.environment(tmp_path / "home")
+        pushed = subprocess.run(
+            [sys.executable, "-c", push, *good], env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert pushed.returncode == 0, pushed.stderr
+        command = [*SCAN, "lab/pictures", "--output", tmp_path / "t.parquet"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = pq.read_table(tmp_path / "t.parquet").to_pylist()
+    assert [row["file"] for row in rows] == [f"lab/pictures/train#{number}" for number in range(len(good))]
+    with Image.open(good[1]) as picture:
+        assert (rows[1]["width"], rows[1]["height"]) == picture.size
+    assert rows[1]["sha256"] == hashlib.sha256(Path(good[1]).read_bytes()).hexdigest()
 
 
 def test_a_killed_scan_goes_on_and_gives_the_identical_table(many, whole, tmp_path):
