@@ -66,7 +66,7 @@ def test_an_unreadable_image_is_skipped_counted_and_named(tmp_path, caplog):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_over_one_percent_unreadable_stops(tmp_path, workers):
     drawn = draws(spoiled(tmp_path, 8), 200)
-    with pytest.raises(TooManyUnreadable, match="over 1% of the images cannot be read"):
+    with pytest.raises(TooManyUnreadable, match="over 1 % of the images cannot be read"):
         list(DataLoader(drawn, 8, num_workers=workers))
     nothing = draws(spoiled(tmp_path / "all", 64), 64)
     with pytest.raises(TooManyUnreadable):
@@ -86,7 +86,7 @@ def test_validation_leaves_unreadable_images_out(tmp_path):
 def test_training_on_bad_data_ends_with_one_sentence(tmp_path):
     output = launch(*TINY[:-6], "--num_workers", "2", "--head_epochs", "1", "--finetune_epochs", "0",
                     "--train_dir", spoiled(tmp_path, 8), "--output_dir", tmp_path / "out", ok=False)  # fmt: skip
-    assert "Training stopped: over 1% of the images cannot be read, picture_00" in output
+    assert "Training stopped: over 1 % of the images cannot be read, picture_00" in output
     assert 'train/data.py", line' not in output.split("Training stopped")[1]
 
 

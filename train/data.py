@@ -199,7 +199,7 @@ class Unreadable:
         log.error("skipped an unreadable image: %s (%s)", name, error or type(error).__name__)
         if self.total > self.most:
             raise TooManyUnreadable(
-                f"over {SHARE_UNREADABLE:.0%} of the images cannot be read, {name} among them; "
+                f"over {100 * SHARE_UNREADABLE:g} % of the images cannot be read, {name} among them; "
                 "train/prepare.py makes a copy of the data without those"
             )
 
