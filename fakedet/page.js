@@ -71,7 +71,7 @@
     each("#overlay img", (image) =>
       set(image, "alt", image.matches(".fixed") ? "The same picture with the telling places marked" : "The picture"));
     each("#answer, #batch-state", (box) => set(box, "aria-live", "polite"));
-    each("#programs pre, #card, #card table", (box) => set(box, "tabindex", "0"));  // they scroll on a phone
+    each("#programs pre, #card, #card pre, #card table", (box) => set(box, "tabindex", "0"));  // they scroll on a phone
   }
   let planned = false;
   new MutationObserver(() => {
