@@ -48,7 +48,7 @@ def model_card(detector: Detector) -> str:
         text = (detector.checkpoint.folder / "README.md").read_text(encoding="utf-8", errors="replace")[:100_000]
     except OSError:
         return "*This checkpoint comes without a model card.*"
-    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    text = re.sub(r"\A---\n.*?\n---\n|<!--.*?-->", "", text, flags=re.DOTALL)  # front matter, and comments
     return re.sub(r"<(?=[/!a-zA-Z])", "&lt;", text.replace("![", "["))
 
 
