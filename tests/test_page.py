@@ -104,6 +104,14 @@ def visitor(browser, app, axe):
     found.context.close()
 
 
+@pytest.fixture(params=[(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")], ids=lambda p: f"{p[0]}-{p[1]}")
+def window(browser, app, axe, request):
+    """At a desk and on a phone, light and dark."""
+    found = Visitor(browser, app, axe, *request.param)
+    yield found
+    found.context.close()
+
+
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory):
     """A ZIP of six pictures, one of them broken."""
@@ -131,6 +139,14 @@ def test_every_control_works_and_axe_finds_nothing_serious(browser, app, axe, ar
     page.wait_for_selector("#overlay img.fixed")
     page.locator("#heat input[type=range]").fill("0.35")
     page.wait_for_function("() => getComputedStyle(document.querySelector('#overlay img.fixed')).opacity == 0.35")
+    handle = page.locator("#overlay .icon-wrap")
+    handle.scroll_into_view_if_needed()
+    before = handle.bounding_box()
+    page.mouse.move(before["x"] + before["width"] / 2, before["y"] + before["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(before["x"] - 60, before["y"] + before["height"] / 2, steps=5)
+    page.mouse.up()
+    assert handle.bounding_box()["x"] < before["x"] - 30
     for fold, inside in (("provenance", "section"), ("frequency", "svg.fd-chart"), ("details", "table")):
         page.click(f"#{fold} button")
         page.wait_for_selector(f"#{fold} {inside}")
@@ -223,14 +239,14 @@ def test_the_answer_is_read_out_and_every_control_has_a_name(visitor, photo):
     assert all(alts)
 
 
-def test_a_folder_is_chosen_or_dropped(visitor, tmp_path):
+def test_a_folder_is_chosen_or_dropped(window, tmp_path):
     # Both bring the pictures in it, in subfolders too, and leave other files alone.
-    page, folder = visitor.page, tmp_path / "album"
+    page, folder = window.page, tmp_path / "album"
     (folder / "inner").mkdir(parents=True)
     for name in ("a.png", "inner/b.png", ".hidden.png"):
         photo_like(64, 64).save(folder / name)
     (folder / "notes.txt").write_text("not a picture")
-    visitor.tab("Many")
+    window.tab("Many")
     with page.expect_file_chooser() as chooser:
         page.click("#folder")
     chooser.value.set_files(folder)
@@ -239,21 +255,21 @@ def test_a_folder_is_chosen_or_dropped(visitor, tmp_path):
     page.wait_for_function("() => document.querySelectorAll('#files tr').length == 0")
     box = page.locator("#files").bounding_box()
     at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
-    chromium = visitor.context.new_cdp_session(page)
+    chromium = window.context.new_cdp_session(page)
     for kind in ("dragEnter", "dragOver", "drop"):
         data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
         chromium.send("Input.dispatchDragEvent", {"type": kind, **at, "data": data})
     page.wait_for_function("() => document.querySelectorAll('#files tr').length == 2")
 
 
-def test_stop_keeps_what_is_done(visitor, tmp_path):
-    page, path = visitor.page, tmp_path / "many.zip"
+def test_stop_keeps_what_is_done(window, tmp_path):
+    page, path = window.page, tmp_path / "many.zip"
     buffer = io.BytesIO()
     photo_like(1600, 1200).save(buffer, "JPEG")
     with zipfile.ZipFile(path, "w") as file:
         for index in range(150):
             file.writestr(f"{index}.jpg", buffer.getvalue())
-    visitor.tab("Many")
+    window.tab("Many")
     assert page.locator("#stop").is_disabled()
     page.set_input_files("#files input[type=file]", path)
     page.wait_for_selector("#files a.download-link")
@@ -265,6 +281,7 @@ def test_stop_keeps_what_is_done(visitor, tmp_path):
     assert "Stopped after" in page.inner_text("#batch-state")
     assert 0 < page.locator("#gallery figure").count() < 150
     assert page.locator("#start").is_enabled() and page.locator("#stop").is_disabled()
+    window.look("stopped")
 
 
 # --- a small app: one at a time, one may wait -----------------------------------------------------------------------
