@@ -116,6 +116,10 @@ class FakeDetConfig(PreTrainedConfig):
             return self.tiny_temperature, self.tiny_bias, tuple(self.tiny_unsure_band)
         return self.calibration_temperature, self.calibration_bias, tuple(self.unsure_band)
 
+    def for_tiny_network(self, side: int) -> bool:
+        """Whether views of `side` pixels are for the network of tiny images."""
+        return self.tiny_network and side == self.tiny_input_size
+
     def check(self) -> None:
         """Refuses a configuration that could not have been written by us.
 
@@ -251,7 +255,7 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
 
     def network_for(self, side: int) -> Layers:
         """The network that looks at views of `side` pixels."""
-        return self.tiny if self.config.tiny_network and side == self.config.tiny_input_size else self
+        return self.tiny if self.config.for_tiny_network(side) else self
 
     def score(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Raw logits (N,) and signed maps (N, h, w) of views (N, 3, S, S) that are all of one side."""

@@ -125,10 +125,6 @@ class OnnxRuntime:
             log.info("the graph is not cached: %s", error)
         return session
 
-    def _own(self, side: int) -> bool:
-        """Whether views of this side are for the network of tiny images."""
-        return self.config.tiny_network and side == self.config.tiny_input_size
-
     def _options(self, names: list[str]):
         """Settings of a session that takes the weights of these names; it would refuse others."""
         import onnxruntime
@@ -147,7 +143,8 @@ class OnnxRuntime:
         if len(data) > MOST_BYTES:
             raise RuntimeUnavailable("it is larger than any graph of ours")
         try:
-            options = self._options([name for name in self.weights if name.startswith("tiny.") == self._own(side)])
+            tiny = self.config.for_tiny_network(side)
+            options = self._options([name for name in self.weights if name.startswith("tiny.") == tiny])
             session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             facts = json.loads(session.get_modelmeta().custom_metadata_map[graph.KEY])
         except Exception as error:  # onnxruntime has many types of its own
