@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +176,23 @@ def full_disk(folder: Path) -> None:
         print("SaveError:", error)
     assert whole(folder) == (1, 1)
     assert not [path for path in folder.rglob("*") if "partial" in path.name]
+
+
+def test_a_kill_while_the_old_checkpoint_is_removed_leaves_the_new_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    save = saver(tmp_path)
+    save(5)
+
+    def killed_at_the_first_file(folder, **_):
+        next(Path(folder).glob("custom_checkpoint_*")).unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed_at_the_first_file)
+        save(4)  # sorted before the one that is half removed now
+    assert whole(tmp_path)[0] == 4
+    save(6)
+    assert whole(tmp_path) == (6, 6) and len(list((tmp_path / "checkpoints").iterdir())) == 1
 
 
 def test_neither_a_kill_during_a_save_nor_a_full_disk_costs_a_whole_checkpoint(tmp_path):

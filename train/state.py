@@ -83,9 +83,12 @@ def save_state(accelerator, args, progress: Progress) -> None:
             shutil.rmtree(before, ignore_errors=True)
             os.replace(root / name, before)
         os.replace(partial, root / name)
-        for old in root.iterdir():
-            if old.name != name:
-                shutil.rmtree(old)
+        waste = root / "removed"  # a kill while it is removed leaves no half under a checkpoint's name
+        for old in [waste, *root.iterdir()]:
+            if old.name != name and old.exists():
+                if old != waste:
+                    os.replace(old, waste)
+                shutil.rmtree(waste)
     accelerator.wait_for_everyone()
 
 
