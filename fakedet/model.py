@@ -28,6 +28,8 @@ class FakeDetConfig(PreTrainedConfig):
         max_views: Crops per image at most; each is at native resolution.
         few_views_area: Pictures of up to so many crops' area get five crops at most, in the middle and in the corners:
             more would see the same pixels again. 0 is off.
+        squash: Resize the whole image to one square view, as most classifiers do, in place of crops. It is worse here
+            (the ablation table of the README says by how much) and there for comparison.
         mirror_single: Score an image that fits into one crop a second time, mirrored.
         aggregate: How the views' logits become one: "mean" or "max".
         image_mean, image_std: Normalisation per RGB channel, for pixels in 0..1.
@@ -79,6 +81,7 @@ class FakeDetConfig(PreTrainedConfig):
         stability_jpeg: int = 80,
         stability_resize: float = 0.75,
         stability_flip: str = "threshold",
+        squash: bool = False,
         **kwargs,
     ):
         kwargs["id2label"] = dict(enumerate(LABELS))
@@ -108,6 +111,7 @@ class FakeDetConfig(PreTrainedConfig):
         self.stability_jpeg = stability_jpeg
         self.stability_resize = stability_resize
         self.stability_flip = stability_flip
+        self.squash = squash
         self.check()
 
     def calibration(self, tiny: bool) -> tuple[float, float, tuple[float, float]]:
@@ -144,6 +148,7 @@ class FakeDetConfig(PreTrainedConfig):
         need("max_views", whole(self.max_views, 1, 9), "a whole number from 1 to 9")
         need("few_views_area", number(self.few_views_area, 0, 9), "a number from 0 to 9")
         need("mirror_single", isinstance(self.mirror_single, bool), "true or false")
+        need("squash", isinstance(self.squash, bool), "true or false")
         need("aggregate", self.aggregate in ("mean", "max"), "'mean' or 'max'")
         for key, low in (("image_mean", -10), ("image_std", 1e-6)):
             value = getattr(self, key)

@@ -18,6 +18,7 @@ KEYS = (
     "max_views",
     "few_views_area",
     "mirror_single",
+    "squash",
     "image_mean",
     "image_std",
     "tiny_side",

@@ -36,7 +36,7 @@ KINDS = {
     "format": str, "mode": str, "bytes": int, "sha256": str, "notes": str, "provenance": str, "model_id": str,
     "model_revision": str, "model_sha256": str, "runtime": str, "error_code": str, "error_message": str,
 }  # fmt: skip
-CUT_KEYS = ("input_size", "tiny_side", "tiny_input_size", "max_views", "few_views_area", "mirror_single")
+CUT_KEYS = ("input_size", "tiny_side", "tiny_input_size", "max_views", "few_views_area", "mirror_single", "squash")
 
 
 @dataclasses.dataclass(frozen=True)

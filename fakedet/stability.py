@@ -87,7 +87,7 @@ def jpeg_copy(image: Image.Image, quality: int) -> Image.Image:
 
 def _jpeg_views(image: Image.Image, config) -> torch.Tensor:
     size, quality = view_side(image, config), config.stability_jpeg
-    if _small(image.size, size):
+    if config.squash or _small(image.size, size):
         return make_views(jpeg_copy(image, quality), config).pixels
     crops = []
     for corner in crop_corners(*image.size, size, view_limit(image.size, size, config)):
@@ -101,7 +101,7 @@ def _jpeg_views(image: Image.Image, config) -> torch.Tensor:
 
 def _resized_views(image: Image.Image, config, smaller: tuple[int, int]) -> torch.Tensor:
     size = config.input_size
-    if min(smaller) < size or _small(smaller, size):
+    if config.squash or min(smaller) < size or _small(smaller, size):
         return make_views(image.resize(smaller, Image.Resampling.BICUBIC), config).pixels
     step_x, step_y = (side / new for side, new in zip(image.size, smaller))
     crops = []

@@ -1,7 +1,8 @@
 """Upright RGB -> the square crops that the network sees -> normalised tensor.
 
 Training, evaluation, app and export all call this code. An image is never squashed: forensic traces live in native
-pixels, so large images are cropped in several places at native resolution and small ones are scaled up.
+pixels, so large images are cropped in several places at native resolution and small ones are scaled up. (`squash`
+does what others do instead: it is there to be compared with.)
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ def scale_up(image: Image.Image, size: int) -> Image.Image:
         return image
     width, height = (max(size, round(side * size / short)) for side in image.size)
     return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def squashed(image: Image.Image, size: int) -> Image.Image:
+    """The whole image as a square of `size` pixels, its aspect and its native pixels lost."""
+    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BICUBIC)
 
 
 def crop_corners(width: int, height: int, size: int, max_views: int) -> list[tuple[int, int]]:
@@ -96,7 +102,8 @@ def cut(
 
     Args:
         image: Upright, mode RGB, any size.
-        config: A FakeDetConfig; read are input_size, tiny_side, tiny_input_size, max_views, mirror_single.
+        config: A FakeDetConfig; read are input_size, tiny_side, tiny_input_size, max_views, few_views_area,
+            mirror_single, squash.
         max_views: In place of the configuration's.
 
     Returns:
@@ -110,13 +117,13 @@ def cut(
     if max(image.size) > 64 * min(image.size):
         raise ValueError("the image is more than 64 times as long as it is wide")
     size = view_side(image, config)
-    scaled = scale_up(image, size)
-    ratio = image.size[0] / scaled.size[0]
+    scaled = squashed(image, size) if getattr(config, "squash", False) else scale_up(image, size)
+    ratios = [image.size[i] / scaled.size[i] for i in range(2)]
     max_views = view_limit(scaled.size, size, config) if max_views is None else max_views
     crops, boxes, mirrored = [], [], []
     for left, top in crop_corners(*scaled.size, size, max_views):
         crops.append(np.asarray(scaled.crop((left, top, left + size, top + size))))
-        edges = (left * ratio, top * ratio, (left + size) * ratio, (top + size) * ratio)
+        edges = [at * ratio for at, ratio in zip((left, top, left + size, top + size), ratios * 2)]
         right, bottom = (min(math.ceil(edges[2 + i]), image.size[i]) for i in range(2))
         boxes.append((math.floor(edges[0]), math.floor(edges[1]), right, bottom))
         mirrored.append(False)

@@ -179,6 +179,14 @@ def test_a_small_picture_is_not_looked_at_again_and_again():
     assert len(make_views(Image.fromarray(pixels).resize((300, 300)), config).boxes) == 9
 
 
+def test_squashing_shows_the_whole_picture_in_one_view():
+    picture, config = image(500, 300), FakeDetConfig(input_size=64, squash=True)
+    views = make_views(picture, config)
+    assert views.boxes == ((0, 0, 500, 300),) * 2 and views.mirrored == (False, True)
+    whole = make_views(picture.resize((64, 64), Image.Resampling.BICUBIC), config)
+    torch.testing.assert_close(views.pixels, whole.pixels)
+
+
 def test_a_picture_that_fits_one_view_is_also_seen_mirrored():
     views = make_views(image(64, 64), FakeDetConfig(input_size=64))
     assert views.mirrored == (False, True)

@@ -15,7 +15,7 @@ import torch
 from datasets import Dataset, Image, concatenate_datasets, load_from_disk
 from PIL import Image as PILImage
 
-from fakedet.views import make_views, scale_up, to_tensor
+from fakedet.views import make_views, scale_up, squashed, to_tensor
 from train.augment import PRESETS, Augment, augment, random_crop
 from train.choose import rows_where
 
@@ -266,11 +266,11 @@ class TrainDraws(torch.utils.data.Dataset):
             raise TooManyUnreadable(f"no image of {source.path} can be read")
         # what a rescale by 0.4 can bring into the crop is all that need be degraded
         room = math.ceil(2.5 * size)
-        if min(image.size) > room:
+        if min(image.size) > room and not self.config.squash:
             image = random_crop(image, room, rng)
-        image = scale_up(augment(image, rng, self.hows[part]), size)
-        crop = np.asarray(random_crop(image, size, rng))
-        return to_tensor([crop], self.config.image_mean, self.config.image_std)[0], record["label"]
+        image = augment(image, rng, self.hows[part])
+        image = squashed(image, size) if self.config.squash else random_crop(scale_up(image, size), size, rng)
+        return to_tensor([np.asarray(image)], self.config.image_mean, self.config.image_std)[0], record["label"]
 
 
 def in_batches(groups: list[np.ndarray], batch: int, rng: np.random.Generator) -> np.ndarray:

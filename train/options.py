@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     a("--input_size", type=int, help="side of the square crops in pixels; 224, or that of --init_from")
     a("--tiny_side", type=int, help="images with a shorter side than this get views of --tiny_input_size pixels")
     a("--tiny_input_size", type=int, help="side of those images' views; train them so by `size` of their data source")
+    a("--squash", action="store_true", help="resize whole images to one square view, for comparison with crops")
     a("--max_views", type=int, default=9)
     a("--hidden_size", type=int, default=256)
     a("--dropout", type=float, default=0.5)
