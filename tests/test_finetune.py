@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from train.augment import PRESETS, augment
 from train.build import build_model, trainable_layers
 from train.data import Source, TrainDraws, draw_weights
+from train.mix import make_mix
 from train.options import parse
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -202,6 +204,20 @@ def test_every_augmentation_gives_an_rgb_image(preset):
     for seed in range(30):
         made = augment(image, np.random.default_rng(seed), PRESETS[preset])
         assert made.mode == "RGB" and min(made.size) >= 16
+
+
+def test_a_mixed_image_has_the_label_of_its_parts():
+    pixels, labels = torch.arange(8.0)[:, None, None, None].repeat(1, 3, 16, 16), torch.tensor([0, 1] * 4)
+    np.random.seed(0)
+    args = SimpleNamespace(cutmix=1.0, mixup=0.0)
+    mixed, targets = make_mix(args)(pixels.clone(), labels)
+    other = 7 - torch.arange(8)
+    share = (mixed[:, 0] == pixels[other, 0]).float().mean((1, 2))  # of each image's pixels that come from its partner
+    torch.testing.assert_close(targets, labels * (1 - share) + labels[other] * share)
+    assert (share > 0).any() and (share < 1).all()
+    for off in (SimpleNamespace(cutmix=0.0, mixup=0.0), args):
+        same, plain = make_mix(off)(pixels[:7].clone(), labels[:7])  # an odd number cannot be paired
+        assert torch.equal(same, pixels[:7]) and torch.equal(plain, labels[:7].float())
 
 
 def test_both_classes_are_drawn_equally_inside_each_collection_and_the_rest_less_often():

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from train.build import build_model, trainable_layers
 from train.data import Source, TooManyUnreadable, TrainDraws, eval_views, limit, load_source
+from train.mix import make_mix
 from train.options import parse
 from train.publish import after_training, before_training
 from train.record import write_record
@@ -201,14 +202,15 @@ def run_epoch(accelerator, args, net, model, optimizer, batches, progress, total
     if skip:
         batches = accelerator.skip_first_batches(batches, skip) if count else list(batches)[skip:]
     net_loss, seen, began = 0.0, 0, time.monotonic()
-    every = args.gradient_accumulation_steps
+    every, mix = args.gradient_accumulation_steps, make_mix(args)
     bar = tqdm(total=count, initial=skip, desc=f"{title} {progress.epoch + 1}", unit="batch",
                disable=not accelerator.is_main_process, mininterval=5)  # fmt: skip
     for pixels, labels in batches:
         progress.batch += 1
         last = progress.batch % every == 0 or progress.batch == count
+        pixels, labels = mix(pixels, labels)
         with accelerator.autocast():
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(net(pixels).float(), labels.float())
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(net(pixels).float(), labels)
         accelerator.backward(loss / every)
         net_loss, seen = net_loss + loss.item(), seen + len(labels) * accelerator.num_processes
         bar.update()

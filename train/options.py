@@ -59,6 +59,8 @@ def parser() -> argparse.ArgumentParser:
     a("--per_device_train_batch_size", type=int, default=64)
     a("--per_device_eval_batch_size", type=int, default=128)
     a("--gradient_accumulation_steps", type=int, default=1)
+    a("--cutmix", type=float, default=0.0, help="share of images with a rectangle of another pasted in (0..1)")
+    a("--mixup", type=float, default=0.0, help="share of images blended with another; with --cutmix at most 1 in sum")
     a("--max_grad_norm", type=float, default=1.0)
     a("--ema_decay", type=float, default=0.0, help="exponential moving average of the weights; 0 is off")
     a("--mixed_precision", choices=("no", "fp16", "bf16"), default="no")
@@ -107,6 +109,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     args.command_line = list(sys.argv[1:] if argv is None else argv)
     if args.streaming and not (args.max_train_samples and args.max_eval_samples):
         p.error("--streaming needs --max_train_samples and --max_eval_samples: it reads no more than those")
+    if min(args.cutmix, args.mixup) < 0 or args.cutmix + args.mixup > 1:
+        p.error("--cutmix and --mixup are shares of the images: from 0, at most 1 in sum")
     if args.unfreeze != "all" and not str(args.unfreeze).isdigit():
         p.error("--unfreeze takes 'all' or a number of layers")
     if args.checkpointing_steps != "epoch" and not str(args.checkpointing_steps).isdigit():
