@@ -58,7 +58,8 @@ def place(tmp_path_factory) -> Path:
 
 def test_a_study_trains_each_variant_once_and_puts_the_figures_side_by_side(place):
     command = [sys.executable, str(ROOT / "train" / "study.py"), "--study", str(place / "study.yaml"),
-               "--output_dir", str(place / "out"), "--launch", sys.executable]  # fmt: skip
+               "--output_dir", str(place / "out"), "--launch", sys.executable,
+               "--set", "hidden_size=4"]  # fmt: skip
     first = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert first.returncode == 0, first.stderr
     rows = json.loads((place / "out" / "study.json").read_text())
@@ -69,6 +70,7 @@ def test_a_study_trains_each_variant_once_and_puts_the_figures_side_by_side(plac
     report = json.loads((place / "out" / "without_harbour" / "reports" / "harbour" / "report.json").read_text())
     assert float(rows[1]["AUC"]) == pytest.approx(report["tiers"]["clean"]["metrics"]["roc_auc"], abs=5e-4)
     assert "training images [16]" in (place / "out" / "without_harbour" / "train.log").read_text()
+    assert yaml.safe_load((place / "out" / "full" / "config.yaml").read_text())["hidden_size"] == 4
     assert "harbour-model" in (place / "out" / "study.md").read_text()
     again = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert again.returncode == 0 and "+ " not in again.stdout, "what is finished is not done again"

@@ -121,12 +121,15 @@ def main(argv: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="train/study.py", description="Variants of one recipe, side by side.")
     p.add_argument("--study", required=True, type=Path, help="YAML file: base, variants, evaluations")
     p.add_argument("--output_dir", required=True, type=Path)
+    p.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="values",
+                   help="changes for all variants, such as backbone_weights=FILE (values are YAML)")  # fmt: skip
     p.add_argument("--launch", default="accelerate launch", help="how finetune.py is started")
     args = p.parse_args(argv)
     if not args.study.is_file():
         p.error(f"no file {args.study}")
     study = yaml.safe_load(args.study.read_text().replace("{output_dir}", str(args.output_dir)))
     base = yaml.safe_load((args.study.parent / study["base"]).read_text())
+    base |= {key: yaml.safe_load(value) for key, _, value in (entry.partition("=") for entry in args.values)}
     found = {}
     for name, variant in study["variants"].items():
         variant = variant or {}
