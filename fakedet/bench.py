@@ -15,15 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from . import graph
+from .bench_network import network
 from .bench_rivals import SIDE, Hooked, pipelines
+from .bench_turns import in_turns, rows_of, spread
 from .detector import Detector
 from .runtime import usable_cpus
 from .scan import CUT_KEYS, _rows
@@ -32,44 +33,6 @@ from .scan_sources import find_source
 
 MEGAPIXELS = {"0.3 MP": (640, 480), "2 MP": (1632, 1224), "12 MP": (4000, 3000)}
 PARTS = ("network", "files", "scan", "process")
-
-
-def in_turns(runs: dict[str, Callable], seconds: float, least: int = 3, warm: bool = False) -> dict[str, list[float]]:
-    """Milliseconds of each function per turn; every turn runs all of them, after one that does not count.
-
-    Args:
-        runs: name -> function.
-        seconds: For all turns together; `least` turns are made in any case.
-        warm: Call each function once uncounted before it counts, so that it does not meet the threads of the one
-            before it still spinning.
-    """
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    began = time.perf_counter()
-    while time.perf_counter() - began < seconds or len(next(iter(taken.values()))) < least:
-        for name, run in runs.items():
-            if warm:
-                run()
-            start = time.perf_counter()
-            run()
-            taken[name].append(1000 * (time.perf_counter() - start))
-    return taken
-
-
-def rows_of(part: str, taken: dict[str, list[float]], ours: str) -> list[dict]:
-    """One row for each: median milliseconds, and how many times ours it takes (min, median, max of the turns)."""
-    return [
-        {"part": part, "what": name, "ms": round(statistics.median(values), 2), "turns": len(values)}
-        | spread(value / own for value, own in zip(values, taken[ours], strict=True))
-        for name, values in taken.items()
-    ]
-
-
-def spread(ratios: Iterable[float]) -> dict:
-    """Smallest, middle and largest of the turns' ratios."""
-    ratios = sorted(ratios)
-    return {"times_ours": [round(value, 2) for value in (ratios[0], statistics.median(ratios), ratios[-1])]}
 
 
 def picture(width: int, height: int, seed: int = 0) -> bytes:
@@ -81,68 +44,6 @@ def picture(width: int, height: int, seed: int = 0) -> bytes:
     out = io.BytesIO()
     Image.fromarray((base + noise).clip(0, 255).astype(np.uint8)).save(out, "JPEG", quality=92)
     return out.getvalue()
-
-
-def network(detector: Detector, seconds: float) -> list[dict]:
-    """The network alone: at the model's own size, one view and nine, and at 224 pixels."""
-    import onnx
-    import onnxruntime
-
-    checkpoint, runtime, rows = detector.checkpoint, detector.runtime, []
-    model = checkpoint.model.to(memory_format=torch.contiguous_format)  # as eager PyTorch comes
-
-    def session(data: bytes) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-    class Plain(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.backbone, self.fc1, self.fc2 = model.backbone, model.fc1, model.fc2
-
-        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            return self.fc2(torch.relu(self.fc1(self.backbone(pixels).mean((2, 3)))))
-
-    hooked = Hooked(Plain(), model.backbone)
-    for side, count in ((detector.config.input_size, 1), (detector.config.input_size, 9), (SIDE, 1)):
-        whole = onnx.load_from_string(graph.make_graph(model, checkpoint.sha256, side, full=True))
-        bare = onnx.ModelProto()
-        bare.CopyFrom(whole)
-        del bare.graph.output[1]
-        mapped, scored = session(whole.SerializeToString()), session(bare.SerializeToString())
-        tensor = torch.from_numpy(np.random.default_rng(1).standard_normal((count, 3, side, side), dtype=np.float32))
-        pixels = {graph.INPUT: tensor.numpy()}
-        ours = f"fakedet ({runtime.name}), logit and map" if runtime.name == "onnx" else "graph, logit and map"
-        taken = in_turns(
-            {
-                ours: lambda s=mapped, p=pixels: s.run(None, p),
-                "the same without the map": lambda s=scored, p=pixels: s.run(None, p),
-                "same network, PyTorch eager, forward alone": lambda t=tensor: hooked.forward(t),
-                "same network, PyTorch eager, Grad-CAM by hooks": lambda t=tensor: hooked.grad_cam(t),
-            },
-            seconds,
-            warm=True,
-        )
-        rows += rows_of(f"network, {count} view{'s' * (count > 1)} of {side} px", taken, ours)
-        rows.append(_limit(hooked.model, tensor, taken[ours]))
-    return rows
-
-
-def _limit(model: torch.nn.Module, pixels: torch.Tensor, ours: list[float]) -> dict:
-    """The machine's limit: the network's operations at the speed of a large product of matrices."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(pixels)
-    one = torch.rand(2048, 2048)
-    peak = 2 * 2048**3 / min(in_turns({"product": lambda: one @ one}, 1)["product"]) / 1e6  # operations a second / 1e9
-    least = counter.get_total_flops() / peak / 1e6
-    told = f"machine's limit: {counter.get_total_flops() / 1e9:.3f} GFLOP at {peak:.0f} GFLOP/s"
-    part = f"network, {len(pixels)} view{'s' * (len(pixels) > 1)} of {pixels.shape[-1]} px"
-    ratio = round(least / statistics.median(ours), 2)
-    return {"part": part, "what": told, "ms": round(least, 2), "turns": 1, "times_ours": [ratio] * 3}
 
 
 def files(detector: Detector, seconds: float, folder: Path) -> list[dict]:

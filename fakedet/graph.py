@@ -5,9 +5,10 @@ the graph is loaded, so they lie on disk once, and what runs is fp32 of exactly 
 sha256 of the weights that it was made with and what torch answered to a fixed input: a graph of other weights is never
 used, and one that answers otherwise is refused (see `runtime`).
 
-Two things make it faster than a plain export, both exact: the "same" padding of TensorFlow's convolutions is written
-as the number that it is for this side, and means over a feature map become GlobalAveragePool, which ONNX Runtime
-computes in the blocked layout of its convolutions.
+What makes it faster than a plain export is exact: the "same" padding of TensorFlow's convolutions is written as the
+numbers that it is for this side, into the convolutions themselves, and means over a feature map become
+GlobalAveragePool. ONNX Runtime then stays in the blocked layout of its convolutions, where it would else copy the map
+to and fro.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from torch import nn
 
 from .model import FakeDetForImageClassification
 
-VERSION = 1  # raised when graphs of old versions must not be used any more
+VERSION = 2  # raised when graphs of old versions must not be used any more
 OPSET = 17
 KEY = "fakedet"  # of the entry in the graph's metadata
 INPUT, OUTPUTS = "pixels", ("logit", "cam")
@@ -60,12 +61,12 @@ class _Network(nn.Module):
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         backbone, fc1, fc2 = self.layers
         features = backbone.forward_features(pixels)
+        channels, height, width = (int(size) for size in features.shape[1:])  # numbers in the graph, not read each time
         hidden = fc1(features.mean((2, 3), keepdim=True).flatten(1))
         # `Layers.cam` of model.py, as one product of matrices
-        weights = ((hidden > 0).to(hidden.dtype) * fc2.weight) @ fc1.weight
-        height, width = features.shape[2:]
-        cam = (weights[:, None] @ features.flatten(2)).reshape(-1, height, width) / (height * width)
-        return fc2(torch.relu(hidden)).flatten(), cam
+        weights = ((hidden > 0).to(hidden.dtype) * (fc2.weight / (height * width))) @ fc1.weight
+        cam = weights.reshape(-1, 1, channels) @ features.reshape(-1, channels, height * width)
+        return fc2(torch.relu(hidden)).reshape(-1), cam.reshape(-1, height, width)
 
 
 def make_graph(model: FakeDetForImageClassification, weights_sha256: str, side: int, full: bool = False) -> bytes:
@@ -90,7 +91,7 @@ def make_graph(model: FakeDetForImageClassification, weights_sha256: str, side: 
     example = torch.from_numpy(check_input(side))
     with torch.no_grad():
         expected = model.score(example)
-        _fix_padding(network, example)
+        pads = _fix_padding(network, example)
         if not full:  # the exporter merges weights that are equal, as new ones are; then their names would be gone
             for number, value in enumerate(network.state_dict().values()):
                 value.copy_(torch.full_like(value, number + 1) if value.ndim == 0 else torch.rand_like(value) + 0.5)
@@ -105,6 +106,7 @@ def make_graph(model: FakeDetForImageClassification, weights_sha256: str, side: 
             dynamic_axes={name: {0: "views"} for name in (INPUT, *OUTPUTS)},
         )  # fmt: skip
     graph = onnx.load_from_string(written.getvalue())
+    _pad_in_convolutions(graph.graph, pads)
     _pool_globally(graph.graph, onnx)
     if not full:
         _take_weights_out(graph.graph, set(model.state_dict()), onnx)
@@ -129,29 +131,47 @@ def write_graph(data: bytes, path: Path) -> Path:
     return path
 
 
-def _fix_padding(network: nn.Module, example: torch.Tensor) -> None:
-    """Makes each convolution with TensorFlow's "same" padding pad by the number that this input gives."""
+def _fix_padding(network: nn.Module, example: torch.Tensor) -> dict[str, list[int]]:
+    """Makes each convolution with TensorFlow's "same" padding pad by the numbers that this input gives.
+
+    PyTorch pads alike on both sides, so each is made to pad by the larger number, for which the map has the same size.
+
+    Returns:
+        Name of the weight -> the padding that is right: top, left, bottom, right.
+    """
     from timm.layers import Conv2dSame
+
+    names, found = {module: name for name, module in network.named_modules()}, {}
 
     def fix(conv: Conv2dSame, inputs: tuple) -> None:
         pads = []
         for side, kernel, stride, step in zip(
-            inputs[0].shape[:1:-1], conv.kernel_size[::-1], conv.stride[::-1], conv.dilation[::-1], strict=True
+            inputs[0].shape[2:], conv.kernel_size, conv.stride, conv.dilation, strict=True
         ):
             total = max((math.ceil(side / stride) - 1) * stride + (kernel - 1) * step + 1 - side, 0)
-            pads += [total // 2, total - total // 2]
+            pads.append((total // 2, total - total // 2))
+        (top, bottom), (left, right) = pads
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = nn.functional.pad(x, pads)
-            return nn.functional.conv2d(x, self.weight, self.bias, self.stride, (0, 0), self.dilation, self.groups)
+            padding = (bottom, right)
+            return nn.functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
         conv.forward = MethodType(forward, conv)
+        found[f"{names[conv]}.weight"] = [top, left, bottom, right]
 
     convs = [module for module in network.modules() if isinstance(module, Conv2dSame)]
     hooks = [conv.register_forward_pre_hook(fix) for conv in convs]
     network(example)
     for hook in hooks:
         hook.remove()
+    return found
+
+
+def _pad_in_convolutions(graph, pads: dict[str, list[int]]) -> None:
+    """Writes the padding of `_fix_padding` into the convolutions."""
+    for node in graph.node:
+        if node.op_type == "Conv" and node.input[1] in pads:
+            next(item for item in node.attribute if item.name == "pads").ints[:] = pads[node.input[1]]
 
 
 def _pool_globally(graph, onnx) -> None:

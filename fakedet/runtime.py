@@ -21,6 +21,9 @@ from .model import FakeDetForImageClassification
 RUNTIMES = ("torch", "onnx")
 TOLERANCE = 1e-3  # between a graph and torch, on logits and maps
 MOST_BYTES = 64 * 2**20  # of a graph file; ours have a hundred thousand
+# An idle thread waits awake for the next layer, since waking it takes longer than most layers, but only so many
+# microseconds, and not between two calls: beside other work, or in a server, it would else spin its core away.
+SPINNING = {"session.intra_op.spin_duration_us": "20", "session.force_spinning_stop": "1"}
 VIEWS_AT_ONCE = 32  # more at once is not faster and takes more memory
 
 # ONNX Runtime's builds tell Microsoft of their use from the import on (its Privacy.md), unless this is set first.
@@ -69,8 +72,7 @@ class OnnxRuntime:
 
     Args:
         checkpoint: From `hub.load_checkpoint`; its graphs are taken from its folder, from the user's cache, or made.
-        threads: Per call; by default all CPUs that this process may use. Idle ones sleep: a server that scores two
-            images at a time would else spin its cores away.
+        threads: Per call; by default all CPUs that this process may use.
 
     Raises:
         RuntimeUnavailable: No graph, or not the same answers as torch.
@@ -127,12 +129,7 @@ class OnnxRuntime:
 
     def _options(self, names: list[str]):
         """Settings of a session that takes the weights of these names; it would refuse others."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        options = session_options(self.threads)
         options.add_external_initializers(names, [self.weights[name] for name in names])
         return options
 
@@ -157,6 +154,18 @@ class OnnxRuntime:
         if not off <= TOLERANCE:  # also where it is not a number
             raise RuntimeUnavailable(f"its answers differ from torch's by {off:.2g}")
         return session
+
+
+def session_options(threads: int):
+    """ONNX Runtime's settings of a session: so many threads a call, no word but errors."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    for key, value in SPINNING.items():
+        options.add_session_config_entry(key, value)
+    return options
 
 
 def cached(weights_sha256: str, side: int) -> Path:

@@ -70,6 +70,17 @@ def test_a_graph_answers_as_torch_does_for_any_number_of_views(backbone, tmp_pat
         assert_alike(fast(views(count, 64)), slow(views(count, 64)))
 
 
+def test_padding_is_written_into_the_convolutions(tmp_path):
+    # A step of its own would have the map copied out of the layout that the convolutions work in, and back.
+    import onnx
+
+    side = 75  # the maps are 75, 38, 19, 10, 5 wide: TensorFlow's padding is alike on both sides, or lopsided
+    checkpoint = checkpoint_of(tmp_path / "m", backbone="tf_efficientnet_b0", input_size=side)
+    assert_alike(OnnxRuntime(checkpoint)(views(2, side)), TorchRuntime(checkpoint.model)(views(2, side)))
+    made = onnx.load_from_string(cached(checkpoint.sha256, side).read_bytes())
+    assert not [node for node in made.graph.node if node.op_type == "Pad"]
+
+
 def test_the_score_of_a_view_does_not_depend_on_what_is_scored_with_it():
     # Else the table of a scan would change with the batch size and the number of processes.
     runtime = OnnxRuntime(hub.load_checkpoint())
