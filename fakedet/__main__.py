@@ -86,6 +86,7 @@ def describe(verdict) -> str:
     filled = round(verdict.p_fake * 30)
     lines = [f"{shown(verdict.file)}: {verdict.headline}",
              f"  AI-generated {'█' * filled}{'·' * (30 - filled)} {verdict.p_fake:.1%}"]  # fmt: skip
+    lines += [f"  {verdict.likeness}"] if verdict.likeness else []
     said = [item["sentence"] for item in (verdict.provenance or {}).get("evidence", ())]
     lines += [f"  file: {sentence}" for sentence in said] + [f"  note: {note}" for note in verdict.notes]
     return "\n".join(lines)
@@ -144,7 +145,7 @@ def info(args) -> int:
     checkpoint = load_checkpoint(args.model or os.environ.get("FAKEDET_MODEL"), args.revision)
     config = checkpoint.model.config
     keys = ("backbone", "input_size", "max_views", "aggregate", "calibration_temperature", "calibration_bias",
-            "threshold", "unsure_band")  # fmt: skip
+            "threshold", "unsure_band", "families", "family_threshold")  # fmt: skip
     facts = {"fakedet": __version__, "id": checkpoint.id, "revision": checkpoint.revision, "sha256": checkpoint.sha256,
              "note": checkpoint.note, "parameters": sum(p.numel() for p in checkpoint.model.parameters()),
              **{key: getattr(config, key) for key in keys}}  # fmt: skip

@@ -75,8 +75,12 @@ def bars(verdict: Verdict) -> str:
     return f'<div id="bars"><h3>{title}</h3>{lines}<p class="fd-small">{needs} (the marks on the bars).</p></div>'
 
 
-def basis(verdict: Verdict) -> list[tuple[str, str]]:
-    """What the answer rests on, as (what, a sentence or two): the pixels, the file, its copies."""
+def basis(verdict: Verdict, family_note: str = "") -> list[tuple[str, str]]:
+    """What the answer rests on, as (what, a sentence or two): the pixels, the file, its copies, its kind.
+
+    Args:
+        family_note: How often a named family was right when that was measured; "" where nobody knows.
+    """
     share, p = percent(verdict), shares(verdict)
     lean = "AI-generated" if p["fake"] > p["real"] else "a photograph"
     pixels = f"They lean to {lean} ({max(p.values())} %), short of the mark for an answer."
@@ -94,10 +98,8 @@ def basis(verdict: Verdict) -> list[tuple[str, str]]:
         copies = " and ".join(copy["copy"] for copy in verdict.stability["copies"])
         same = f"Asked again about worn copies of it ({copies}): the same answer."
         rows.append(("Its copies", same if verdict.stability["stable"] else turned(verdict)))
-    if verdict.generator:
-        name, probability = max(verdict.generator.items(), key=lambda item: item[1])
-        if probability >= 0.5:
-            rows.append(("Its kind", f"Most like the pictures of {name} ({probability:.0%}).".replace("%", " %")))
+    if verdict.likeness:
+        rows.append(("Its kind", f"{verdict.likeness}. {family_note}".rstrip()))
     return rows
 
 
@@ -119,15 +121,15 @@ def hints(verdict: Verdict) -> list[str]:
     return found
 
 
-def verdict_card(verdict: Verdict) -> str:
-    """The answer: in words, how sure, what it rests on, and what to know about the picture."""
+def verdict_card(verdict: Verdict, family_note: str = "") -> str:
+    """The answer: in words, how sure, what it rests on (see `basis`), and what to know about the picture."""
     unstable = bool(verdict.stability) and not verdict.stability["stable"]
     why = EXPLAIN[verdict.verdict]
     if verdict.decided_by != "pixels":  # the file's own declaration, not the score, gave the answer
         why = verdict.provenance["sentences"][0]
     elif verdict.verdict == "unsure" and unstable:
         why = UNSTABLE
-    rows = "".join(f"<dt>{what}</dt><dd>{escape(said)}</dd>" for what, said in basis(verdict))
+    rows = "".join(f"<dt>{what}</dt><dd>{escape(said)}</dd>" for what, said in basis(verdict, family_note))
     told = unstable_note(verdict.stability, verdict.threshold) if unstable else None  # said in `basis`
     known = [note for note in hints(verdict) if note != told]
     notes = "".join(f"<li>{escape(note)}</li>" for note in known)

@@ -163,7 +163,10 @@ def create_api(scorer: Scorer, waiting: int = 32, max_files: int = 16, why: str 
     @app.get("/model", summary="Which checkpoint answers")
     def model() -> dict:
         config, limits = detector.config, detector.limits
-        keys = "backbone input_size max_views aggregate threshold unsure_band calibration_temperature calibration_bias"
+        keys = (
+            "backbone input_size max_views few_views_area aggregate threshold unsure_band calibration_temperature "
+            "calibration_bias tiny_side tiny_input_size tiny_network families family_threshold"
+        )
         return {
             "schema": SCHEMA,
             "version": __version__,

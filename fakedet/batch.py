@@ -19,7 +19,7 @@ from .heatmap import display
 from .images import TooManyBytes
 from .verdict import Failure, Verdict
 
-FIELDS = "file verdict p_fake logit width height format bytes sha256 notes error_code error_message".split()
+FIELDS = "file verdict p_fake logit width height format bytes sha256 generator notes error_code error_message".split()
 THUMB_SIDE = 220
 DIRECTORY_BYTES = 2 * 2**20  # of an archive's list: some ten thousand names
 # What a damaged or locked archive makes `zipfile` raise.
@@ -187,6 +187,7 @@ def write_files(batch: Batch, folder: Path) -> tuple[str, str]:
         for row in results:
             error = row.get("error", {})
             flat = {**row, **row.get("image", {}), "notes": " ".join(row.get("notes", ()))}
+            flat["generator"] = next(iter(row.get("generator") or ()), None)
             flat |= {"error_code": error.get("code"), "error_message": error.get("message")}
             writer.writerow({key: _tame(flat.get(key)) for key in FIELDS})
     return str(as_csv), str(as_json)

@@ -65,7 +65,8 @@ def as_table(batch: Batch) -> str:
         result, cells = item.result, ["", "", ""]
         if isinstance(result, Verdict):
             size = f"{result.image['width']} x {result.image['height']}"
-            cells = [f"{result.p_fake:.3f}", size, " ".join(hints(result))]
+            kind = [f"{result.likeness}."] if result.likeness else []
+            cells = [f"{result.p_fake:.3f}", size, " ".join([*kind, *hints(result)])]
         else:
             cells[2] = str(result.error)
         line = [result.file or "", badge(item), *cells]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import families
 from .heatmap import assemble
 from .hub import Checkpoint, load_checkpoint
 from .images import CorruptImage, ImageError, Limits, LoadedImage, open_image
@@ -25,6 +26,16 @@ __all__ = ["Detector", "Failure", "Verdict"]
 
 TINY_SIDE = 64
 PROVENANCE_MS = 500
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the network said of one image's views: raw logits (V,), maps (V, h, w), milliseconds, families (V, F)."""
+
+    logits: np.ndarray
+    maps: np.ndarray
+    ms: float
+    families: np.ndarray | None = None
 
 
 @dataclass
@@ -158,25 +169,26 @@ class Detector:
         if not jobs:
             return []
         scored = self._run([job.views.pixels for job in jobs])
-        scores = [self._aggregate(logits) for logits, _, _ in scored]
+        scores = [self._aggregate(seen.logits) for seen in scored]
         checks = self._recheck(jobs, scores) if stability else [None] * len(jobs)
         return [
-            self._verdict(job, logit, maps if heatmap else None, check, ms)
-            for job, logit, (_, maps, ms), check in zip(jobs, scores, scored, checks, strict=True)
+            self._verdict(job, logit, seen, heatmap, check)
+            for job, logit, seen, check in zip(jobs, scores, scored, checks, strict=True)
         ]
 
-    def _run(self, sets: list) -> list[tuple[np.ndarray, np.ndarray, float]]:
-        """Raw logits (V,), maps (V, h, w) and milliseconds for each set of views; those of one side go together."""
+    def _run(self, sets: list) -> list[Seen]:
+        """What the network says of each set of views; those of one side go together."""
         results: list = [None] * len(sets)
         sides = [views.shape[-1] for views in sets]
         for side in sorted(set(sides)):
             places = [place for place, own in enumerate(sides) if own == side]
             started, at = time.perf_counter(), 0
-            logits, maps = self.runtime(np.concatenate([sets[place] for place in places]))
+            logits, maps, *more = self.runtime(np.concatenate([sets[place] for place in places]))
             share = 1000 * (time.perf_counter() - started) / len(places)
             for place in places:
                 end = at + len(sets[place])
-                results[place], at = (logits[at:end], maps[at:end], share), end
+                results[place] = Seen(logits[at:end], maps[at:end], share, *(rows[at:end] for rows in more))
+                at = end
         return results
 
     def _aggregate(self, logits: np.ndarray) -> float:
@@ -201,10 +213,10 @@ class Detector:
                 pixels.append(views)
         if not pixels:
             return checks
-        for (index, name), (mine, _, _) in zip(places, self._run(pixels), strict=True):
+        for (index, name), seen in zip(places, self._run(pixels), strict=True):
             tiny = self._is_tiny(jobs[index])
             first = self.decide(self.calibrate(scores[index], tiny), tiny)
-            p_fake = self.calibrate(self._aggregate(mine), tiny)
+            p_fake = self.calibrate(self._aggregate(seen.logits), tiny)
             other = self.decide(p_fake, tiny)
             turned = flips(first, p_fake, self.config.threshold, other, self.config.stability_flip)
             check = checks[index] = checks[index] or {"stable": True, "first_verdict": first, "copies": []}
@@ -215,15 +227,13 @@ class Detector:
             jobs[index].ms["stability"] = share
         return checks
 
-    def _verdict(
-        self, job: Job, logit: float, cam: np.ndarray | None, stability: dict | None, network_ms: float
-    ) -> Verdict:
+    def _verdict(self, job: Job, logit: float, seen: Seen, heatmap: bool, stability: dict | None) -> Verdict:
         image, views, tiny = job.loaded.image, job.views, self._is_tiny(job)
         p_fake = self.calibrate(logit, tiny)
         notes = list(job.loaded.notes)
         if min(image.size) < TINY_SIDE:
             notes.append(f"The image is tiny ({image.width} x {image.height} pixels): there is little to judge by.")
-        ms = job.ms | {"network": network_ms}
+        ms = job.ms | {"network": seen.ms}
         verdict, found, joined = self.decide(p_fake, tiny), None, None
         if stability and not stability["stable"]:
             verdict = "unsure"
@@ -232,10 +242,14 @@ class Detector:
             found = job.loaded.provenance or read_provenance(job.loaded.data, budget_ms=PROVENANCE_MS, image=image)
             joined = join(verdict, p_fake, found)
             ms["provenance"] = found.ms
+        likely = None if seen.families is None or tiny else families.probabilities(seen.families, self.config)
+        answer, decided_by = (joined.verdict, joined.decided_by) if joined else (verdict, "pixels")
+        # where the file itself declares what made it, that says more than a likeness
+        called = answer == verdict == "fake" and decided_by == "pixels"
         return Verdict(
-            verdict=joined.verdict if joined else verdict,
+            verdict=answer,
             pixel_verdict=verdict,
-            decided_by=joined.decided_by if joined else "pixels",
+            decided_by=decided_by,
             declared=joined.headline if joined and joined.decided_by != "pixels" else None,
             provenance=found.to_dict() | {"sentences": list(joined.sentences)} if joined else None,
             p_fake=p_fake,
@@ -249,8 +263,10 @@ class Detector:
             notes=tuple(notes),
             stability=stability,
             file=job.file,
-            signed_map=None if cam is None else assemble(cam, views.boxes, views.mirrored, image.size),
-            picture=None if cam is None else image,
+            generator=likely if called and families.named(likely, self.config.family_threshold) else None,
+            families=likely,
+            signed_map=assemble(seen.maps, views.boxes, views.mirrored, image.size) if heatmap else None,
+            picture=image if heatmap else None,
             origin=(found, joined) if joined else None,
         )
 

@@ -10,6 +10,8 @@ import json
 from html import escape
 from pathlib import Path
 
+from .families import OTHER
+
 MOST_BYTES = 5_000_000
 MOST_GROUPS = 24
 # What a bar is made of: the share's key, its class in page.css, and the word in the legend.
@@ -34,6 +36,29 @@ def read_reports(folder: Path, sha256: str) -> list[dict]:
         return [report for report in reports if report["model"]["sha256"] == sha256 and report["tiers"]]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
+
+
+def family_note(reports: list[dict]) -> str:
+    """How often a named family was right in the tests, the files as they are, in a sentence or two.
+
+    Pictures of other generators, of which the tests may hold many or few, are told apart: every name for one is wrong.
+    """
+    named = right = strange = strange_named = 0
+    for report in reports:
+        try:
+            for row in next(iter(report["attribution"]["tiers"].values()))["confusion"]:
+                if row["family"] == OTHER:
+                    strange, strange_named = strange + row["n"], strange_named + row["n_named"]
+                else:
+                    named, right = named + row["n_named"], right + row["n_named_right"]
+        except (LookupError, TypeError, AttributeError, StopIteration):
+            continue  # of a checkpoint that named none, or on data that say nothing of generators
+    told = "How often this is right was not measured: take it as a hint."
+    if named:
+        told = f"In its tests {right:,} of {named:,} names for pictures of the families that it knows were right."
+    if strange:
+        told += f" Of {strange:,} pictures of other generators, {strange_named:,} got a name too, a wrong one."
+    return told
 
 
 def to_html(reports: list[dict]) -> str:
@@ -62,7 +87,7 @@ def _report(report: dict) -> str:
         out.append(f"<h4>{escape(title)}</h4>")
         out.append(_bar("Of 100 photographs", FOR_REALS, shares["coverage_real"], shares["false_alarms"]))
         out.append(_bar("Of 100 AI-generated", FOR_FAKES, shares["coverage_fake"], shares["missed"]))
-    out += [_table(tiers), _groups(next(iter(tiers.values()))["by"])]
+    out += [_table(tiers), _groups(next(iter(tiers.values()))["by"]), _families(report.get("attribution"))]
     return "".join(out) + "</section>"
 
 
@@ -115,6 +140,29 @@ def _groups(by: dict) -> str:
     )
     return (
         f'<details><summary>AUC by generator, the hardest first</summary><div class="fd-lines">{lines}</div></details>'
+    )
+
+
+def _families(found: dict | None) -> str:
+    """Folded away: how the families of generators were named, the files as they are."""
+    if not found:
+        return ""
+    tier = next(iter(found["tiers"].values()))
+    head = ("Family", "Pictures", "Named", "Named right", "Most likely right")
+    rows = [
+        (row["family"], row["n"], row["n_named"], row["n_named_right"], row["most_likely"][row["family"]])
+        for row in tier["confusion"]
+    ]
+    body = "".join(
+        f'<tr><th scope="row">{escape(str(name))}</th>{"".join(f"<td>{int(count):,}</td>" for count in counts)}</tr>'
+        for name, *counts in rows
+    )
+    heads = "".join(f'<th scope="col">{name}</th>' for name in head[1:])
+    return (
+        f"<details><summary>{head[0]} of generators</summary>"
+        f'<p class="fd-quiet">{escape(family_note([{"attribution": found}]))} “other” is never named.</p>'
+        f'<table class="fd-table fd-numbers"><thead><tr><th scope="col">{head[0]}</th>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></details>"
     )
 
 

@@ -32,7 +32,7 @@ from .model import FakeDetForImageClassification
 VERSION = 2  # raised when graphs of old versions must not be used any more
 OPSET = 17
 KEY = "fakedet"  # of the entry in the graph's metadata
-INPUT, OUTPUTS = "pixels", ("logit", "cam")
+INPUT, OUTPUTS, FAMILY = "pixels", ("logit", "cam"), "family"
 
 
 def sides(config) -> dict[str, int]:
@@ -41,13 +41,18 @@ def sides(config) -> dict[str, int]:
     return {"model.onnx": config.input_size} | ({"model_tiny.onnx": tiny} if tiny else {})
 
 
+def outputs(config, side: int) -> tuple[str, ...]:
+    """Names of what a graph for views of `side` pixels gives: logit and cam, and where it tells families, family."""
+    return (*OUTPUTS, FAMILY) if config.tells_families(side) else OUTPUTS
+
+
 def check_input(side: int) -> np.ndarray:
     """The fixed views, float32 (3, 3, side, side), that a graph and torch must answer alike."""
     return np.random.default_rng(0).standard_normal((3, 3, side, side), dtype=np.float32)
 
 
 class _Network(nn.Module):
-    """Views in, raw logit and signed Grad-CAM out; the names of its weights are those of the checkpoint."""
+    """Views in, raw logit, signed Grad-CAM and families (where told) out; its weights are named as the checkpoint's."""
 
     def __init__(self, model: FakeDetForImageClassification, side: int):
         super().__init__()
@@ -56,17 +61,22 @@ class _Network(nn.Module):
             self.backbone, self.fc1, self.fc2 = layers.backbone, layers.fc1, layers.fc2
         else:
             self.tiny = layers
+        self.tells_families = model.config.tells_families(side)
+        if self.tells_families:
+            self.family = model.family
         self.layers = (layers.backbone, layers.fc1, layers.fc2)  # a tuple: the names above are the ones that count
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         backbone, fc1, fc2 = self.layers
         features = backbone.forward_features(pixels)
         channels, height, width = (int(size) for size in features.shape[1:])  # numbers in the graph, not read each time
-        hidden = fc1(features.mean((2, 3), keepdim=True).flatten(1))
+        pooled = features.mean((2, 3), keepdim=True).flatten(1)
+        hidden = fc1(pooled)
         # `Layers.cam` of model.py, as one product of matrices
         weights = ((hidden > 0).to(hidden.dtype) * (fc2.weight / (height * width))) @ fc1.weight
         cam = weights.reshape(-1, 1, channels) @ features.reshape(-1, channels, height * width)
-        return fc2(torch.relu(hidden)).reshape(-1), cam.reshape(-1, height, width)
+        found = fc2(torch.relu(hidden)).reshape(-1), cam.reshape(-1, height, width)
+        return (*found, self.family(pooled)) if self.tells_families else found
 
 
 def make_graph(model: FakeDetForImageClassification, weights_sha256: str, side: int, full: bool = False) -> bytes:
@@ -95,23 +105,23 @@ def make_graph(model: FakeDetForImageClassification, weights_sha256: str, side: 
         if not full:  # the exporter merges weights that are equal, as new ones are; then their names would be gone
             for number, value in enumerate(network.state_dict().values()):
                 value.copy_(torch.full_like(value, number + 1) if value.ndim == 0 else torch.rand_like(value) + 0.5)
-    written = io.BytesIO()
+    written, names = io.BytesIO(), outputs(model.config, side)
     with warnings.catch_warnings():
         # The exporter that traces: it needs a second where the newer one needs minutes, and one package less.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network, (example,), written, dynamo=False, opset_version=OPSET, do_constant_folding=False,
             training=torch.onnx.TrainingMode.PRESERVE,  # the mode of the modules is kept; so are the weights' names
-            input_names=[INPUT], output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: "views"} for name in (INPUT, *OUTPUTS)},
+            input_names=[INPUT], output_names=list(names),
+            dynamic_axes={name: {0: "views"} for name in (INPUT, *names)},
         )  # fmt: skip
     graph = onnx.load_from_string(written.getvalue())
     _pad_in_convolutions(graph.graph, pads)
     _pool_globally(graph.graph, onnx)
     if not full:
         _take_weights_out(graph.graph, set(model.state_dict()), onnx)
-    facts = {"version": VERSION, "weights": weights_sha256, "side": side, "torch": torch.__version__,
-             "logit": expected[0].double().tolist(), "cam": expected[1].double().flatten().tolist()}  # fmt: skip
+    said = {name: found.double().flatten().tolist() for name, found in zip(names, expected, strict=True)}
+    facts = {"version": VERSION, "weights": weights_sha256, "side": side, "torch": torch.__version__} | said
     graph.metadata_props.add(key=KEY, value=json.dumps(facts))
     return graph.SerializeToString()
 

@@ -49,6 +49,10 @@ class FakeDetConfig(PreTrainedConfig):
         stability_resize: Size of the smaller copy, as a share of both sides, 0.25..1; 1 is off.
         stability_flip: When a copy turns an answer into "unsure": "threshold", it lies on the other side of the
             threshold; "verdict", it has the opposite answer, beyond the unsure band.
+        families: Names of the generator families that the second output tells apart, for images that are called
+            AI-generated; none, and there is no such output. Images with a tiny side have none.
+        family_temperature: P(family) is the mean over the views of softmax(output / family_temperature); above 0.
+        family_threshold: A family is named from this probability on, 0..1, and "other" never.
 
     Raises:
         ValueError: A value is of the wrong type or out of range.
@@ -82,6 +86,9 @@ class FakeDetConfig(PreTrainedConfig):
         stability_resize: float = 0.75,
         stability_flip: str = "threshold",
         squash: bool = False,
+        families: tuple[str, ...] = (),
+        family_temperature: float = 1.0,
+        family_threshold: float = 0.5,
         **kwargs,
     ):
         kwargs["id2label"] = dict(enumerate(LABELS))
@@ -112,6 +119,9 @@ class FakeDetConfig(PreTrainedConfig):
         self.stability_resize = stability_resize
         self.stability_flip = stability_flip
         self.squash = squash
+        self.families = list(families)
+        self.family_temperature = family_temperature
+        self.family_threshold = family_threshold
         self.check()
 
     def calibration(self, tiny: bool) -> tuple[float, float, tuple[float, float]]:
@@ -123,6 +133,10 @@ class FakeDetConfig(PreTrainedConfig):
     def for_tiny_network(self, side: int) -> bool:
         """Whether views of `side` pixels are for the network of tiny images."""
         return self.tiny_network and side == self.tiny_input_size
+
+    def tells_families(self, side: int) -> bool:
+        """Whether the network also tells the families of views of `side` pixels: not of those of tiny images."""
+        return bool(self.families) and side == self.input_size
 
     def check(self) -> None:
         """Refuses a configuration that could not have been written by us.
@@ -153,7 +167,7 @@ class FakeDetConfig(PreTrainedConfig):
         for key, low in (("image_mean", -10), ("image_std", 1e-6)):
             value = getattr(self, key)
             need(key, len(value) == 3 and all(number(v, low, 10) for v in value), "three numbers")
-        for key in ("calibration_temperature", "tiny_temperature"):
+        for key in ("calibration_temperature", "tiny_temperature", "family_temperature"):
             need(key, number(getattr(self, key), 1e-3, 1e3), "a number above 0")
         for key in ("calibration_bias", "tiny_bias"):
             need(key, number(getattr(self, key), -100, 100), "a number from -100 to 100")
@@ -170,6 +184,10 @@ class FakeDetConfig(PreTrainedConfig):
         need("stability_jpeg", whole(self.stability_jpeg, 0, 95), "a whole number from 0 to 95")
         need("stability_resize", number(self.stability_resize, 0.25, 1), "a number from 0.25 to 1")
         need("stability_flip", self.stability_flip in ("threshold", "verdict"), "'threshold' or 'verdict'")
+        names = [name for name in self.families if isinstance(name, str) and 0 < len(name) < 41 and name.isprintable()]
+        apart = len(self.families) in (0, *range(2, 33)) and len(set(names)) == len(self.families)
+        need("families", apart, "none, or 2 to 32 different names of at most 40 letters")
+        need("family_threshold", number(self.family_threshold, 0, 1), "a number from 0 to 1")
 
 
 @dataclass
@@ -248,6 +266,8 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
     def __init__(self, config: FakeDetConfig):
         super().__init__(config)
         self.build(config)
+        if config.families:
+            self.family = nn.Linear(self.backbone.num_features, len(config.families))
         if config.tiny_network:
             self.tiny = TinyNetwork(config)
         self.post_init()
@@ -262,25 +282,30 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
         """The network that looks at views of `side` pixels."""
         return self.tiny if self.config.for_tiny_network(side) else self
 
-    def score(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Raw logits (N,) and signed maps (N, h, w) of views (N, 3, S, S) that are all of one side."""
+    def score(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Raw logits (N,) and signed maps (N, h, w) of views (N, 3, S, S) that are all of one side.
+
+        Where the configuration names `families` and the views are not of tiny images, their raw outputs (N, families)
+        come third.
+        """
         network = self.network_for(pixels.shape[-1])
         features, pooled = network.pooled(pixels.contiguous(memory_format=torch.channels_last))
-        return network.head(pooled), network.cam(features, pooled)
+        found = network.head(pooled), network.cam(features, pooled)
+        return (*found, self.family(pooled)) if self.config.tells_families(pixels.shape[-1]) else found
 
     def score_both_sides(self, pixels: torch.Tensor, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """`score` for views (N, 3, S, S) of which some (`small`, (N,) bool) fill the upper left corner only.
+        """Logits and maps of `score` for views (N, 3, S, S), of which some (`small`, (N,) bool) fill one corner only.
 
-        The maps of the small ones are brought to the size of the others, nearest neighbour.
+        That is the upper left one. The maps of the small ones are brought to the size of the others, nearest neighbour.
         """
         side = self.config.tiny_input_size
         if small.all():
-            return self.score(pixels[..., :side, :side])
-        logit, cam = self.score(pixels[~small])
+            return self.score(pixels[..., :side, :side])[:2]
+        logit, cam = self.score(pixels[~small])[:2]
         all_logits, all_maps = logit.new_zeros(len(pixels)), cam.new_zeros(len(pixels), *cam.shape[1:])
         all_logits[~small], all_maps[~small] = logit, cam
         if small.any():
-            logit, cam = self.score(pixels[small][..., :side, :side])
+            logit, cam = self.score(pixels[small][..., :side, :side])[:2]
             all_logits[small] = logit
             all_maps[small] = nn.functional.interpolate(cam[None], all_maps.shape[1:])[0]
         return all_logits, all_maps
@@ -316,7 +341,7 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
         if tiny is not None and 0 < self.config.tiny_input_size < shape[-1]:
             small = tiny.reshape(-1).to(pixels.device) > 0
             small = small[:, None].expand(valid.shape)[valid] if pixel_values.ndim == 5 else small
-        logit, cam = self.score(pixels) if small is None else self.score_both_sides(pixels, small)
+        logit, cam = self.score(pixels)[:2] if small is None else self.score_both_sides(pixels, small)
         if pixel_values.ndim == 5:
             per_view = logit.new_full(valid.shape, 0.0).masked_scatter(valid, logit)
             maps = cam.new_zeros(*valid.shape, *cam.shape[1:])

@@ -53,7 +53,11 @@ _VERDICT = {
         "logit": _NUMBER,
         "threshold": _NUMBER,
         "unsure_band": {"type": "array", "items": _NUMBER},
-        "generator": {"type": ["object", "null"]},
+        "generator": {
+            "type": ["object", "null"],
+            "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
+            "description": "Probability of each generator family, the most likely first; null where none is named.",
+        },
         "provenance": {"type": ["object", "null"]},
         "stability": {"type": ["object", "null"]},
         "notes": {"type": "array", "items": _TEXT},

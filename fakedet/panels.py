@@ -12,6 +12,7 @@ from PIL import Image
 from . import spectrum
 from .answer import table
 from .detector import Detector
+from .families import OTHER
 
 WAITING = '<div class="fd-card" role="status"><p class="fd-small">Waiting for its turn</p><h2>Starting</h2></div>'
 FREQUENCY_WAIT = '<p class="fd-quiet">Working ...</p>'
@@ -36,10 +37,17 @@ def model_facts(detector: Detector) -> str:
                 "Threshold, unsure band",
                 f"{config.threshold:g}, {config.unsure_band[0]:.3f} to {config.unsure_band[1]:.3f}",
             ),
+            ("Names the generator family", families(config)),
             ("Runs on", facts["runtime"]),
             ("Weights (SHA-256)", facts["sha256"]),
         ]
     )
+
+
+def families(config) -> str:
+    """Which families of generators the checkpoint names, and from when."""
+    names = ", ".join(name for name in config.families if name != OTHER)
+    return f"{names}; from {config.family_threshold:.0%} on".replace("%", " %") if names else "no"
 
 
 def model_card(detector: Detector) -> str:
@@ -127,7 +135,9 @@ const answer = await (await fetch("ADDRESS/predict", { method: "POST", body: for
 `verdict` is "real", "fake" or "unsure"; `p_fake` is the probability, from 0 to 1, that the image is AI-generated.
 `pixel_verdict` is what the pixels alone say, and `decided_by` whether they or a declaration in the file decided.
 `stability` tells what compressed and smaller copies of the image would get: where one gets the other answer, the
-verdict is "unsure". `schema` is "1": fields may be added, none will be renamed. An image that cannot be scored gives
+verdict is "unsure". `generator` gives the probability of each family of generators, the most likely first; it is null
+unless the pixels decide for "fake" and one family is likely enough. `schema` is "1": fields may be added, none will be
+renamed. An image that cannot be scored gives
 `{"schema": "1", "file": ..., "error": {"code": ..., "message": ...}}`.
 """
     if mcp:

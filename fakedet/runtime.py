@@ -1,5 +1,7 @@
 """Runs the network: views in, one raw logit and one map per view out. Same outputs whatever runs it.
 
+A checkpoint that names generator families gives their raw outputs per view as well, but for views of tiny images.
+
 "onnx" is ONNX Runtime with the graph of `graph.py`; "torch" is PyTorch. "auto" takes PyTorch where there is a GPU, else
 the graph, and PyTorch again (saying why in the log) where the graph cannot be had or answers otherwise.
 """
@@ -59,12 +61,14 @@ class TorchRuntime:
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
 
     @torch.inference_mode()
-    def __call__(self, pixels: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Raw logits float32 (N,) and signed Grad-CAM maps float32 (N, h, w) for pixels float32 (N, 3, S, S)."""
+    def __call__(self, pixels: np.ndarray | torch.Tensor) -> tuple[np.ndarray, ...]:
+        """Raw logits float32 (N,) and signed Grad-CAM maps float32 (N, h, w) for pixels float32 (N, 3, S, S).
+
+        Third come the families' raw outputs, float32 (N, families), where the checkpoint has them for this side.
+        """
         parts = []
         for views in torch.as_tensor(pixels).split(VIEWS_AT_ONCE):
-            logit, cam = self.model.score(views.to(self.device))
-            parts.append((logit.float().cpu().numpy(), cam.float().cpu().numpy()))
+            parts.append([found.float().cpu().numpy() for found in self.model.score(views.to(self.device))])
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
@@ -97,13 +101,14 @@ class OnnxRuntime:
         self.config = checkpoint.model.config
         self.sessions = {side: self._session(checkpoint, name, side) for name, side in files.items()}
 
-    def __call__(self, pixels: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, pixels: np.ndarray | torch.Tensor) -> tuple[np.ndarray, ...]:
         """As `TorchRuntime.__call__`, for the sides that the checkpoint's configuration names."""
         pixels = np.ascontiguousarray(pixels, np.float32)
         side = pixels.shape[-1]
+        names = list(graph.outputs(self.config, side))
         count = math.ceil(len(pixels) * side**2 / PIXELS_AT_ONCE)
         parts = [
-            self.sessions[side].run(list(graph.OUTPUTS), {graph.INPUT: views})
+            self.sessions[side].run(names, {graph.INPUT: views})
             for views in np.array_split(pixels, count)
         ]
         return tuple(parts[0]) if len(parts) == 1 else tuple(np.concatenate(part) for part in zip(*parts, strict=True))
@@ -129,6 +134,12 @@ class OnnxRuntime:
             log.info("the graph is not cached: %s", error)
         return session
 
+    def _belongs(self, name: str, side: int) -> bool:
+        """Whether the graph for views of this side computes with the weights of this name."""
+        if name.startswith("family."):
+            return self.config.tells_families(side)
+        return name.startswith("tiny.") == self.config.for_tiny_network(side)
+
     def _options(self, names: list[str]):
         """Settings of a session that takes the weights of these names; it would refuse others."""
         options = session_options(self.threads)
@@ -142,17 +153,19 @@ class OnnxRuntime:
         if len(data) > MOST_BYTES:
             raise RuntimeUnavailable("it is larger than any graph of ours")
         try:
-            tiny = self.config.for_tiny_network(side)
-            options = self._options([name for name in self.weights if name.startswith("tiny.") == tiny])
+            options = self._options([name for name in self.weights if self._belongs(name, side)])
             session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             facts = json.loads(session.get_modelmeta().custom_metadata_map[graph.KEY])
         except Exception as error:  # onnxruntime has many types of its own
             raise RuntimeUnavailable(f"it cannot be loaded: {str(error)[:300]}") from None
         if (facts.get("version"), facts.get("weights"), facts.get("side")) != (graph.VERSION, weights, side):
             raise RuntimeUnavailable("it was made for other weights, another input size or another version")
-        logit, cam = session.run(list(graph.OUTPUTS), {graph.INPUT: graph.check_input(side)})
-        expected = [np.asarray(facts["logit"]), np.asarray(facts["cam"]).reshape(cam.shape)]
-        off = max(np.abs(logit - expected[0]).max(), np.abs(cam - expected[1]).max())
+        names = graph.outputs(self.config, side)
+        try:
+            answers = zip(names, session.run(list(names), {graph.INPUT: graph.check_input(side)}), strict=True)
+            off = max(np.abs(found - np.reshape(facts[name], found.shape)).max() for name, found in answers)
+        except Exception as error:  # it lacks an output, or what torch said of it
+            raise RuntimeUnavailable(f"it cannot be compared with torch: {str(error)[:300]}") from None
         if not off <= TOLERANCE:  # also where it is not a number
             raise RuntimeUnavailable(f"its answers differ from torch's by {off:.2g}")
         return session

@@ -35,6 +35,7 @@ KINDS = {
     "threshold": float, "unsure_low": float, "unsure_high": float, "views": int, "width": int, "height": int,
     "format": str, "mode": str, "bytes": int, "sha256": str, "notes": str, "provenance": str, "model_id": str,
     "model_revision": str, "model_sha256": str, "runtime": str, "error_code": str, "error_message": str,
+    "generator": str, "generator_p": float,
 }  # fmt: skip
 CUT_KEYS = ("input_size", "tiny_side", "tiny_input_size", "max_views", "few_views_area", "mirror_single", "squash")
 
@@ -216,7 +217,8 @@ def _job(name: str, answer: dict, crops: bytes, config) -> Job | None:
 def flat(name: str, answer: dict) -> dict:
     """A Verdict's dictionary, or {"error": {code, message}}, as one row; what does not apply is None.
 
-    Times are left out: they differ from run to run. Lists and objects become JSON texts.
+    Times are left out: they differ from run to run. Lists and objects become JSON texts; of `generator` the named
+    family is kept, and how likely it is.
     """
     row = dict.fromkeys(KINDS) | {"file": name}
     if "error" in answer:
@@ -226,6 +228,8 @@ def flat(name: str, answer: dict) -> dict:
     row |= {f"model_{key}": answer["model"][key] for key in ("id", "revision", "sha256")}
     row["unsure_low"], row["unsure_high"] = answer["unsure_band"]
     row["runtime"], row["views"] = answer["model"]["runtime"], answer["views"]
+    if answer["generator"]:
+        row["generator"], row["generator_p"] = next(iter(answer["generator"].items()))
     row["notes"] = json.dumps(answer["notes"], ensure_ascii=False)
     if answer["provenance"] is not None:
         said = {key: value for key, value in answer["provenance"].items() if key != "ms"}

@@ -73,12 +73,15 @@ def one_picture(scorer: Scorer, examples: list[str]) -> None:
             answer_json = gr.JSON(label="The answer as programs get it", show_indices=False)
     gr.HTML(page.LIMITS)
 
+    checkpoint = scorer.detector.checkpoint
+    family_note = figures.family_note(figures.read_reports(checkpoint.folder, checkpoint.sha256))
+
     def say(result: Verdict | Failure | None) -> list:
         if not isinstance(result, Verdict):
             text = page.EMPTY if result is None else answer.error_card(result)
             return [text, gr.update(visible=False), None, gr.update(open=False), "", "", "", None]
         return [
-            answer.verdict_card(result),
+            answer.verdict_card(result, family_note),
             gr.update(visible=True),
             (display(result.picture), result.overlay(opacity=0.95)),
             gr.update(open=False),

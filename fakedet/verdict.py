@@ -27,16 +27,18 @@ class Verdict:
         ms: Milliseconds for decode, views, network, provenance (where it was read) and in total.
         notes: Plain sentences that a reader should know.
         file: Name as given, where there is one.
-        generator: {family: probability} or None.
+        generator: {family: probability}, the most likely family first: only where the pixels decide that the image is
+            AI-generated, and its family is likely enough to be named; else None.
         provenance: What the file says of itself (see `fakedet.provenance`), with `sentences`; or None.
         decided_by: "pixels", "declared_ai" or "declared_camera": who gave the verdict.
         pixel_verdict: What the pixels alone say.
         stability: Where worn copies were scored: `stable`, `first_verdict` (the pixels' before this check) and `copies`
             [{copy, p_fake, verdict}]; else None (not asked for, or unsure already).
-        declared: The headline of a declaration that decided, or None. Not part of the JSON.
+        declared: The headline of a declaration that decided, or None.
+        families: {family: probability} whatever the answer and however likely, or None.
         signed_map: float32 (H, W), Grad-CAM over the image, positive for "fake", NaN where no view looked; or None.
         picture: The upright RGB image, kept only where a map was asked for.
-        origin: (Provenance, Joined) behind `provenance`, or None. None of these three is part of the JSON.
+        origin: (Provenance, Joined) behind `provenance`, or None. None of the last five is part of the JSON.
     """
 
     verdict: str
@@ -56,9 +58,18 @@ class Verdict:
     pixel_verdict: str = ""
     stability: dict | None = None
     declared: str | None = None
+    families: dict[str, float] | None = field(default=None, repr=False, compare=False)
     signed_map: np.ndarray | None = field(default=None, repr=False, compare=False)
     picture: Image.Image | None = field(default=None, repr=False, compare=False)
     origin: tuple | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def likeness(self) -> str | None:
+        """The family of generators in words, "Most like: FLUX (71 %)"; None where none is named."""
+        if not self.generator:
+            return None
+        name, share = next(iter(self.generator.items()))
+        return f"Most like: {name} ({min(99, int(100 * share))} %)"
 
     @property
     def headline(self) -> str:
@@ -105,7 +116,7 @@ class Verdict:
             "logit": round(self.logit, 6),
             "threshold": self.threshold,
             "unsure_band": list(self.unsure_band),
-            "generator": self.generator,
+            "generator": self.generator and {name: round(share, 4) for name, share in self.generator.items()},
             "provenance": self.provenance,
             "decided_by": self.decided_by,
             "pixel_verdict": self.pixel_verdict,

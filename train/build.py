@@ -74,15 +74,18 @@ def one_network(model: FakeDetForImageClassification, branch: str) -> FakeDetFor
     """A copy with one of a model's networks ("main" or "tiny"), for images of every size, without calibration.
 
     The old calibration does not fit the weights to come (run calibrate.py afterwards), nor would the other network fit
-    the data to come.
+    the data to come, nor does the layer for families fit other features (run attribute.py afterwards).
     """
+    if model.config.families:
+        log.info("the layer that names families is dropped: it belongs to the old features")
     values, fresh = model.config.to_dict(), FakeDetConfig().to_dict()
-    values |= {key: fresh[key] for key in fresh if key.startswith(("tiny_", "calibration_", "unsure_"))}
+    values |= {key: fresh[key] for key in fresh if key.startswith(("tiny_", "calibration_", "unsure_", "famil"))}
     if branch == "tiny":
         values["input_size"] = model.config.tiny_input_size
     single = FakeDetForImageClassification(FakeDetConfig.from_dict(values))
     source = model.tiny if branch == "tiny" else model
-    single.load_state_dict({key: value for key, value in source.state_dict().items() if not key.startswith("tiny.")})
+    names = single.state_dict().keys()
+    single.load_state_dict({key: value for key, value in source.state_dict().items() if key in names})
     return single
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from train.report import ANSWER_ROWS, METRIC_ROWS, number, table
+from fakedet.families import OTHER
+from train.report import ANSWER_ROWS, METRIC_ROWS, attribution_tables, number, table
 
 METRICS = {  # in report.json: (the Hub's name, ours)
     "accuracy": ("accuracy", "Accuracy"),
@@ -118,12 +119,14 @@ def model_card(
 
 def _what(config, parameters: int) -> str:
     low, high = config.unsure_band
+    families = ", ".join(name for name in config.families if name != OTHER)
     band = f"strictly between {low:.4g} and {high:.4g} the answer is unsure" if low < high else "no answer is unsure"
     return (
         "Tells a camera photograph (label 0, real) from an AI-generated image (label 1, fake). "
         f"{config.backbone} with global average pooling, {config.hidden_size} units and one output: "
         f"{parameters / 1e6:.1f} million parameters. It sees up to {config.max_views} crops of {config.input_size} x "
         f"{config.input_size} native pixels. From P(fake) = {config.threshold:g} an image counts as fake; {band}."
+        + (f" It names the family of generators where it is confident: {families}." if families else "")
     )
 
 
@@ -163,6 +166,8 @@ def _results(report: dict, pictures: set[str]) -> list[str]:
     for column, rows in first["by"].items():
         body = [[str(row["name"]), row["n_real"], row["n_fake"], row["auc"], row["called_fake"]] for row in rows]
         parts.append(table([f"by {column}", "real", "fake", "AUC", "called fake"], body))
+    if report.get("attribution"):
+        parts += ["Families of generators:", *attribution_tables(report["attribution"])]
     if report["probes"]:
         body = [[probe["words"], probe["strength"]] for probe in report["probes"]]
         body.append(["**the detector**", first["metrics"]["roc_auc"]])

@@ -29,6 +29,7 @@ from train import plots
 from train.choose import parse_where
 from train.curves import Wear, curve_rows
 from train.evalset import TIERS, EvalSet, Tier, ahead, load_evalset
+from train.families import family_figures
 from train.probes import probe_table
 from train.report import markdown
 from train.sources import PrepareError
@@ -72,9 +73,12 @@ def score_tier(
             dropped.append(entry | verdict.to_dict()["error"])
         else:
             size = verdict.image["width"], verdict.image["height"]
-            found.append((place, names[place], *size, float(verdict.p_fake), float(verdict.logit), verdict.verdict))
-    columns = ["place", "file", "width", "height", "p_fake", "z", "verdict"]
+            row = (place, names[place], *size, float(verdict.p_fake), float(verdict.logit), verdict.verdict)
+            found.append((*row, next(iter(verdict.families or ()), ""), next(iter(verdict.generator or ()), "")))
+    columns = ["place", "file", "width", "height", "p_fake", "z", "verdict", "family", "family_named"]
     scored = pd.DataFrame(found, columns=columns).set_index("place")
+    if not detector.config.families:
+        scored = scored.drop(columns=["family", "family_named"])
     return table.join(scored, how="inner").reset_index(drop=True), dropped
 
 
@@ -146,6 +150,7 @@ def evaluate(args: argparse.Namespace, command: str) -> dict:
         },
         "dropped": dropped,
         "tiers": tiers,
+        "attribution": attribution(scores, detector.config),
         "probes": run_probes(images, rows, args),
         "curves": run_curves(detector, images, scores[first], rows, args),
         "latency_ms": measure_latency(detector, images, rows),
@@ -160,6 +165,14 @@ def evaluate(args: argparse.Namespace, command: str) -> dict:
     (output / "report.json").write_text(text + "\n", encoding="utf-8")
     (output / "report.md").write_text(markdown(report, pictures), encoding="utf-8")
     return report
+
+
+def attribution(scores: dict[str, pd.DataFrame], config) -> dict | None:
+    """How well the families of generators were named, tier by tier; None where the model or the data name none."""
+    if not config.families or "generator" not in next(iter(scores.values())):
+        return None
+    tiers = {name: figures for name, table in scores.items() if (figures := family_figures(table, config.families))}
+    return {"families": config.families, "threshold": config.family_threshold, "tiers": tiers} if tiers else None
 
 
 def run_probes(images: EvalSet, rows: np.ndarray, args: argparse.Namespace) -> list[dict]:

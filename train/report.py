@@ -23,6 +23,15 @@ ANSWER_ROWS = (
     ("false alarms: share of reals called fake", "false_alarms"),
     ("missed: share of fakes called real", "missed"),
 )
+FAMILY_ROWS = (
+    ("AI-generated images of a known family", "n"),
+    ("the most likely family is right", "accuracy"),
+    ("the same, mean over the families", "balanced_accuracy"),
+    ("share that got a name", "coverage"),
+    ("right among the named", "accuracy_named"),
+    ("photographs", "n_real"),
+    ("photographs that got a name", "n_real_named"),
+)
 TIER_PICTURES = (
     ("tiers.png", "Tiers"),
     ("roc.png", "ROC"),
@@ -87,6 +96,7 @@ def markdown(report: dict, pictures: set[str]) -> str:
     if any(tier["by"] for tier in tiers.values()):
         parts.append("AUC and balanced accuracy: a group with both classes is measured inside itself, a group with one "
                      "class against all images of the other class. Mean score is the mean p_fake.")  # fmt: skip
+    parts += _attribution(report.get("attribution"))
     parts += _probes(report) + _curves(report, pictures) + _latency(report) + _dropped(report)
     if "mistakes.png" in pictures:
         parts += ["## Worst mistakes", *_images(pictures, (("mistakes.png", "Worst mistakes"),))]
@@ -144,6 +154,25 @@ def _groups(tiers: dict, column: str) -> str:
         body.append([name, row["n_real"], row["n_fake"], row["against"] or "–", row["auc"], *more,  # noqa: RUF001
                      row["balanced_accuracy"], row["mean_score"], row["called_fake"], row["unsure"]])  # fmt: skip
     return table(header, body)
+
+
+def _attribution(found: dict | None) -> list[str]:
+    if not found:
+        return []
+    return ["## Families of generators", *attribution_tables(found)]
+
+
+def attribution_tables(found: dict) -> list[str]:
+    """How well families are named: a table over the tiers, and of the first tier what was taken for what."""
+    tiers = found["tiers"]
+    text = "A family is named where the image is called AI-generated and the family's probability is at least "
+    text += f'{found["threshold"]:g}, "other" never. Images whose generator is unknown or a guess are left out.'
+    rows = [[words, *(tier[key] for tier in tiers.values())] for words, key in FAMILY_ROWS]
+    first = next(iter(tiers.values()))
+    body = [[row["family"], row["n"], *row["most_likely"].values(), row["n_named"], row["n_named_right"]]
+            for row in first["confusion"]]  # fmt: skip
+    header = ["true family", "images", *(f"most likely {name}" for name in found["families"]), "named", "named right"]
+    return [text, table(["families", *tiers], rows), table(header, body)]
 
 
 def _probes(report: dict) -> list[str]:
