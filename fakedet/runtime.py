@@ -107,10 +107,7 @@ class OnnxRuntime:
         side = pixels.shape[-1]
         names = list(graph.outputs(self.config, side))
         count = math.ceil(len(pixels) * side**2 / PIXELS_AT_ONCE)
-        parts = [
-            self.sessions[side].run(names, {graph.INPUT: views})
-            for views in np.array_split(pixels, count)
-        ]
+        parts = [self.sessions[side].run(names, {graph.INPUT: views}) for views in np.array_split(pixels, count)]
         return tuple(parts[0]) if len(parts) == 1 else tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
     def _session(self, checkpoint, name: str, side: int):
