@@ -6,10 +6,12 @@ import csv
 import json
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import App
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as PILImage
 from PIL.PngImagePlugin import PngInfo
@@ -198,6 +200,35 @@ def test_page_terminal_and_tables_show_the_family_as_text(tmp_path):
     scan.scan(str(tmp_path / "in"), tmp_path / "t.jsonl", str(tmp_path / "m"))
     row = json.loads((tmp_path / "t.jsonl").read_text())
     assert row["generator"] == "<b>FLUX" and row["generator_p"] == pytest.approx(0.936, abs=1e-3)
+
+
+def test_a_visitor_and_a_program_are_told_the_family_and_how_often_that_was_right(tmp_path, browser):
+    model = network([4.0, 1.0, 0.0], z=6.0, families=THREE)
+    sha256 = hub.load_checkpoint(hub.save_checkpoint(model, tmp_path / "m")).sha256
+    rows = [(1, "flux", "FLUX", "FLUX")] * 3 + [(1, "stylegan2", "FLUX", "FLUX"), (1, "muse", "other", "")]
+    scores = pd.DataFrame(rows, columns=["label", "generator", "family", "family_named"])
+    tested = {"families": THREE, "threshold": 0.5, "tiers": {"clean": family_figures(scores, THREE)}}
+    report = {"model": {"sha256": sha256}, "tiers": {"clean": {}}, "attribution": tested}
+    (tmp_path / "m" / "report.json").write_text(json.dumps(report))
+    picture().save(tmp_path / "a.png")
+    app = App(tmp_path, FAKEDET_MODEL=str(tmp_path / "m"), FAKEDET_CACHE=str(tmp_path / "cache"))
+    try:
+        config = httpx.get(f"{app.url}/model").json()["config"]
+        assert config["families"] == THREE and {"tiny_input_size", "tiny_network", "few_views_area"} <= set(config)
+        answer = httpx.post(f"{app.url}/predict", files={"image": ("a.png", (tmp_path / "a.png").read_bytes())}).json()
+        assert answer["verdict"] == "fake" and answer["generator"]["FLUX"] == pytest.approx(0.936, abs=1e-3)
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(app.url)
+        page.wait_for_selector("#picture input[type=file]", state="attached")
+        page.set_input_files("#picture input[type=file]", tmp_path / "a.png")
+        page.wait_for_selector("#answer .fd-fake")
+        said = page.inner_text("#answer")
+        page.close()
+    finally:
+        app.stop()
+    assert "Most like: FLUX (93 %). In its tests 3 of 4 names for pictures of the families that it knows were" in said
+    assert "Of 1 pictures of other generators, 0 got a name" in said
 
 
 def test_transformers_pipeline_reads_a_checkpoint_with_families(tmp_path):

@@ -2,7 +2,8 @@
 
 The graphs hold no weights (see `fakedet/graph.py`) and belong to exactly the weights that they were made with: run this
 again when those change. `--full FILE` writes one file with the weights inside, for programs other than fakedet: input
-`pixels` (views, 3, S, S) as `fakedet.views` makes them, outputs `logit` (views) and `cam` (views, h, w).
+`pixels` (views, 3, S, S) as `fakedet.views` makes them, outputs `logit` (views), `cam` (views, h, w)
+and, of a checkpoint that names families of generators, `family` (views, families).
 """
 
 from __future__ import annotations
