@@ -28,8 +28,8 @@ class FakeDetConfig(PreTrainedConfig):
         max_views: Crops per image at most; each is at native resolution.
         few_views_area: Pictures of up to so many crops' area get five crops at most, in the middle and in the corners:
             more would see the same pixels again. 0 is off.
-        squash: Resize the whole image to one square view, as most classifiers do, in place of crops; for comparison (the
-            README's ablations).
+        squash: Resize the whole image to one square view, as most classifiers do, in place of crops; to compare with
+            (README, ablations).
         mirror_single: Score an image that fits into one crop a second time, mirrored.
         aggregate: How the views' logits become one: "mean" or "max".
         image_mean, image_std: Normalisation per RGB channel, for pixels in 0..1.
