@@ -45,7 +45,7 @@ from train.family_head import (
     outputs,
     write_head,
 )
-from train.report import table
+from train.report import confusion_rows, table
 from train.sources import PrepareError
 
 STRENGTHS = (3e-5, 1e-4, 3e-4, 1e-3)  # scikit-learn's C, the inverse of the regularisation
@@ -165,8 +165,7 @@ def describe(name: str, figures: dict, families: list[str]) -> str:
     text += f"families {figures['balanced_accuracy']:.1%}); named {figures['n_named']:,} ({figures['coverage']:.1%})"
     text += "" if right is None else f", of which right {right:.1%}"
     text += f"; names for photographs {figures['n_real_named']} of {figures['n_real']:,}" if figures["n_real"] else ""
-    body = [[row["family"], row["n"], *row["most_likely"].values(), row["n_named"], row["n_named_right"]]
-            for row in figures["confusion"]]  # fmt: skip
+    body = confusion_rows(figures["confusion"])
     return f"{text}\n\n{table(['family', 'images', *families, 'named', 'right'], body)}\n"
 
 

@@ -169,10 +169,14 @@ def attribution_tables(found: dict) -> list[str]:
     text += f'{found["threshold"]:g}, "other" never. Images whose generator is unknown or a guess are left out.'
     rows = [[words, *(tier[key] for tier in tiers.values())] for words, key in FAMILY_ROWS]
     first = next(iter(tiers.values()))
-    body = [[row["family"], row["n"], *row["most_likely"].values(), row["n_named"], row["n_named_right"]]
-            for row in first["confusion"]]  # fmt: skip
     header = ["true family", "images", *(f"most likely {name}" for name in found["families"]), "named", "named right"]
-    return [text, table(["families", *tiers], rows), table(header, body)]
+    return [text, table(["families", *tiers], rows), table(header, confusion_rows(first["confusion"]))]
+
+
+def confusion_rows(confusion: list[dict]) -> list[list]:
+    """Rows of a table: a true family, its images, what they were taken for, how many were named, and named right."""
+    return [[row["family"], row["n"], *row["most_likely"].values(), row["n_named"], row["n_named_right"]]
+            for row in confusion]  # fmt: skip
 
 
 def _probes(report: dict) -> list[str]:

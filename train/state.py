@@ -84,10 +84,11 @@ def save_state(accelerator, args, progress: Progress) -> None:
             os.replace(root / name, before)
         os.replace(partial, root / name)
         waste = root / "removed"  # a kill while it is removed leaves no half under a checkpoint's name
-        for old in [waste, *root.iterdir()]:
-            if old.name != name and old.exists():
-                if old != waste:
-                    os.replace(old, waste)
+        if waste.exists():
+            shutil.rmtree(waste)
+        for old in list(root.iterdir()):
+            if old.name != name:
+                os.replace(old, waste)
                 shutil.rmtree(waste)
     accelerator.wait_for_everyone()
 

@@ -129,7 +129,9 @@ def main(argv: list[str] | None = None) -> int:
         p.error(f"no file {args.study}")
     study = yaml.safe_load(args.study.read_text().replace("{output_dir}", str(args.output_dir)))
     base = yaml.safe_load((args.study.parent / study["base"]).read_text())
-    base |= {key: yaml.safe_load(value) for key, _, value in (entry.partition("=") for entry in args.values)}
+    base = changed(
+        base, {key: yaml.safe_load(value) for key, _, value in (word.partition("=") for word in args.values)}
+    )
     found = {}
     for name, variant in study["variants"].items():
         variant = variant or {}
