@@ -17,6 +17,7 @@ KEYS = (
     "input_size",
     "max_views",
     "few_views_area",
+    "whole_views",
     "mirror_single",
     "squash",
     "image_mean",

@@ -1,8 +1,9 @@
 """Upright RGB -> the square crops that the network sees -> normalised tensor.
 
 Training, evaluation, app and export all call this code. An image is never squashed: forensic traces live in native
-pixels, so large images are cropped in several places at native resolution and small ones are scaled up. (`squash`
-does what others do instead: it is there to be compared with.)
+pixels, so large images are cropped in several places at native resolution and small ones are scaled up. Beside those
+crops the picture as a whole may be seen, shrunk (`whole_views`), since what is wrong with it can be larger than a crop.
+(`squash` does what others do instead: it is there to be compared with.)
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 Box = tuple[int, int, int, int]
+
+# Below so many views' sides a picture's short side is as good as shown by crops: none of the whole then.
+WHOLE_FROM = 1.3
 
 # Where crops are put on a 3 x 3 grid, most telling first: centre, corners, edges.
 GRID_ORDER = ((1, 1), (0, 0), (2, 2), (2, 0), (0, 2), (1, 0), (1, 2), (0, 1), (2, 1))
@@ -45,6 +49,18 @@ def scale_up(image: Image.Image, size: int) -> Image.Image:
         return image
     width, height = (max(size, round(side * size / short)) for side in image.size)
     return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def shrunk(image: Image.Image, size: int) -> Image.Image:
+    """The image, its aspect kept, made smaller (bicubic) until its short side is `size` pixels, where it is larger.
+
+    The large step of a large picture is an average of whole blocks (Pillow's `reducing_gap`), five times as fast.
+    """
+    short = min(image.size)
+    if short <= size:
+        return image
+    width, height = (max(size, round(side * size / short)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
 def squashed(image: Image.Image, size: int) -> Image.Image:
@@ -95,6 +111,16 @@ def view_side(image: Image.Image, config) -> int:
     return (config.tiny_input_size if min(image.size) < config.tiny_side else 0) or config.input_size
 
 
+def levels(image: Image.Image, size: int, config, max_views: int | None) -> list[tuple[Image.Image, int]]:
+    """The sizes at which crops of `size` pixels are cut, and how many there may be when each is done with."""
+    squash, whole = getattr(config, "squash", False), getattr(config, "whole_views", 0)
+    native = squashed(image, size) if squash else scale_up(image, size)
+    most = view_limit(native.size, size, config) if max_views is None else max_views
+    if whole and not squash and min(image.size) > WHOLE_FROM * size:
+        return [(shrunk(image, size), min(whole, most)), (native, most)]
+    return [(native, most)]
+
+
 def cut(
     image: Image.Image, config, max_views: int | None = None
 ) -> tuple[list[np.ndarray], tuple[Box, ...], tuple[bool, ...]]:
@@ -103,8 +129,8 @@ def cut(
     Args:
         image: Upright, mode RGB, any size.
         config: A FakeDetConfig; read are input_size, tiny_side, tiny_input_size, max_views, few_views_area,
-            mirror_single, squash.
-        max_views: In place of the configuration's.
+            whole_views, mirror_single, squash.
+        max_views: In place of the configuration's. The views of the whole come first.
 
     Returns:
         Crops, uint8 V times (S, S, 3), and `Views.boxes`, `Views.mirrored`.
@@ -117,17 +143,16 @@ def cut(
     if max(image.size) > 64 * min(image.size):
         raise ValueError("the image is more than 64 times as long as it is wide")
     size = view_side(image, config)
-    scaled = squashed(image, size) if getattr(config, "squash", False) else scale_up(image, size)
-    ratios = [image.size[i] / scaled.size[i] for i in range(2)]
-    max_views = view_limit(scaled.size, size, config) if max_views is None else max_views
     crops, boxes, mirrored = [], [], []
-    for left, top in crop_corners(*scaled.size, size, max_views):
-        crops.append(np.asarray(scaled.crop((left, top, left + size, top + size))))
-        edges = [at * ratio for at, ratio in zip((left, top, left + size, top + size), ratios * 2)]
-        right, bottom = (min(math.ceil(edges[2 + i]), image.size[i]) for i in range(2))
-        boxes.append((math.floor(edges[0]), math.floor(edges[1]), right, bottom))
-        mirrored.append(False)
-    if len(crops) == 1 and config.mirror_single and max_views > 1:
+    for level, most in levels(image, size, config, max_views):
+        ratios = [image.size[i] / level.size[i] for i in range(2)]
+        for left, top in crop_corners(*level.size, size, most - len(crops)):
+            crops.append(np.asarray(level.crop((left, top, left + size, top + size))))
+            edges = [at * ratio for at, ratio in zip((left, top, left + size, top + size), ratios * 2)]
+            right, bottom = (min(math.ceil(edges[2 + i]), image.size[i]) for i in range(2))
+            boxes.append((math.floor(edges[0]), math.floor(edges[1]), right, bottom))
+            mirrored.append(False)
+    if len(crops) == 1 and config.mirror_single and most > 1:
         crops.append(crops[0][:, ::-1])
         boxes.append(boxes[0])
         mirrored.append(True)

@@ -256,3 +256,27 @@ def test_icons_and_photographs_are_trained_in_views_of_their_own_side():
     draws = TrainDraws(parts, FakeDetConfig(input_size=64), 50, seed=1, batch=8)
     sides = [pixels.shape[-1] for pixels, _ in DataLoader(draws, batch_size=8)]  # a mixed batch could not be stacked
     assert len(sides) == 7 and sides.count(32) == 1
+
+
+def test_a_teacher_is_learned_from_beside_the_labels(data, tmp_path):
+    # Its numbers must be predicted better from epoch to epoch, mixed images included, and leave no layer in the model.
+    teacher = tmp_path / "teacher.onnx"
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.AvgPool2d(16), torch.nn.Flatten(), torch.nn.Linear(3 * 4, 8))
+    torch.onnx.export(network.eval(), (torch.zeros(2, 3, 32, 32),), str(teacher), dynamic_axes={"pixels": {0: "n"}},
+                      input_names=["pixels"], dynamo=False)  # fmt: skip
+    script = [sys.executable, "train/teach.py", "--data", data, "--teacher", teacher, "--dims", 6]
+    done = subprocess.run([*map(str, script), "--output_dir", str(tmp_path / "taught")], cwd=ROOT, capture_output=True,
+                          text=True, timeout=300)  # fmt: skip
+    assert done.returncode == 0 and "64 images with 6 numbers each" in done.stdout, done.stderr[-2000:]
+    taught = datasets.load_from_disk(str(tmp_path / "taught"))
+    said = np.array(taught["train"]["teacher"])
+    assert said.shape == (64, 6) and abs(said.std() - 1) < 1e-3 and "teacher" not in taught["validation"].column_names
+    run = [*TINY, "--augment", "flip", "--per_device_train_batch_size", 16, "--finetune_epochs", 8, "--cutmix", "0.25"]
+    launch(*run, "--train_dir", tmp_path / "taught", "--distill", 4, "--finetune_lr", "3e-3", "--output_dir", tmp_path / "m")
+    rows = [json.loads(line) for line in (tmp_path / "m" / "train_log.jsonl").read_text().splitlines()]
+    losses = [row["train_loss"] for row in rows if "train_loss" in row][1:]  # the head's phase is not taught
+    assert losses[-1] < losses[0] - 0.5
+    assert not [key for key in load_file(tmp_path / "m" / "model.safetensors") if "pupil" in key]
+    refused = launch(*run, "--train_dir", data, "--distill", 1, "--output_dir", tmp_path / "n", ok=False)
+    assert "--distill needs a column 'teacher'" in refused

@@ -179,6 +179,21 @@ def test_a_small_picture_is_not_looked_at_again_and_again():
     assert len(make_views(Image.fromarray(pixels).resize((300, 300)), config).boxes) == 9
 
 
+def test_the_whole_picture_is_seen_beside_native_crops():
+    # What is wrong with a picture may be larger than a crop: its middle and ends come first, shrunk, then native pixels.
+    picture, config = image(900, 300), FakeDetConfig(input_size=64, whole_views=3, image_mean=(0,) * 3, image_std=(1,) * 3)
+    views = make_views(picture, config)
+    assert len(views.boxes) == 9
+    assert views.boxes[:3] == ((300, 0, 600, 300), (0, 0, 300, 300), (600, 0, 900, 300))
+    small = picture.resize((192, 64), Image.Resampling.BICUBIC, reducing_gap=2.0).crop((64, 0, 128, 64))
+    torch.testing.assert_close(views.pixels[0], torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1) / 255)
+    native = torch.from_numpy(np.asarray(picture.crop(views.boxes[3])).copy()).permute(2, 0, 1) / 255
+    torch.testing.assert_close(views.pixels[3], native)
+    assert make_views(picture, config, max_views=1).boxes == views.boxes[:1]
+    # where native crops show as good as all of it there is no need of another
+    assert all(right - left == 64 for left, _, right, _ in make_views(image(100, 80), config).boxes)
+
+
 def test_squashing_shows_the_whole_picture_in_one_view():
     picture, config = image(500, 300), FakeDetConfig(input_size=64, squash=True)
     views = make_views(picture, config)

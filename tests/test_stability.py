@@ -49,15 +49,16 @@ def wavering(detector, scores) -> Detector:
     return tuned(detector, -(scores["itself"] + scores[other]) / 2)
 
 
+@pytest.mark.parametrize("whole", [0, 3])
 @pytest.mark.parametrize("size", [(1211, 933), (1600, 300), (300, 200), (90, 70)])
-def test_a_copy_is_that_of_the_whole_picture(size):
+def test_a_copy_is_that_of_the_whole_picture(size, whole):
     # Only the views' surroundings are worn; that must be the same as wearing all of it and cutting afterwards.
-    config, picture = FakeDetConfig(input_size=128), photo_like(*size)
+    config, picture = FakeDetConfig(input_size=128, whole_views=whole), photo_like(*size)
     jpeg, smaller = worn_copies(picture, config).values()
     assert (jpeg == make_views(jpeg_copy(picture, config.stability_jpeg), config).pixels).all()
-    whole = picture.resize(tuple(round(side * 0.75) for side in size), Image.Resampling.BICUBIC)
+    copy = picture.resize(tuple(round(side * 0.75) for side in size), Image.Resampling.BICUBIC)
     level = 1 / (255 * min(config.image_std))
-    assert (smaller - make_views(whole, config).pixels).abs().max() <= 1.01 * level
+    assert (smaller - make_views(copy, config).pixels).abs().max() <= 1.01 * level
 
 
 def test_an_answer_that_a_copy_turns_round_is_unsure_and_says_so(wavering, picture, scores):

@@ -15,7 +15,7 @@ import torch
 from datasets import Dataset, Image, concatenate_datasets, load_from_disk
 from PIL import Image as PILImage
 
-from fakedet.views import make_views, scale_up, squashed, to_tensor
+from fakedet.views import make_views, scale_up, shrunk, squashed, to_tensor
 from train.augment import PRESETS, Augment, augment, random_crop
 from train.choose import rows_where
 
@@ -36,6 +36,7 @@ class Source:
         match: A column (such as `source`) inside whose values both classes are drawn equally often, so that what a
             value's pictures show says nothing of the class.
         unmatched: How often images of values with one class only are drawn then, relative to what `balance` gives.
+        whole: Odds, 0..1, of the whole picture, shrunk until its short side is one view, in place of a native crop.
         only, exclude: Column to values: which rows are trained on and validated with, such as all but one collection.
         size: Side of this source's crops in pixels, in place of the run's (icons need no large ones).
     """
@@ -48,6 +49,7 @@ class Source:
     match: str | None = None
     unmatched: float = 1.0
     size: int | None = None
+    whole: float = 0.0
     only: dict[str, list[str]] = field(default_factory=dict)
     exclude: dict[str, list[str]] = field(default_factory=dict)
 
@@ -207,14 +209,17 @@ class Unreadable:
 class TrainDraws(torch.utils.data.Dataset):
     """One epoch: `length` draws over all sources, each with its own random generator.
 
-    Item i is (pixels (3, S, S), label). It depends on (seed, epoch, i) alone. An unreadable image is replaced by the
+    Item i is (pixels (3, S, S), label); with `distill` the label is what `validation.training_loss` takes for one
+    image. It depends on (seed, epoch, i) alone. An unreadable image is replaced by the
     next one of its source and counted; past 1 % of the draws the epoch stops.
     """
 
-    def __init__(self, parts: list[tuple[Source, Dataset]], config, length: int, seed: int, batch: int = 1):
+    def __init__(self, parts: list[tuple[Source, Dataset]], config, length: int, seed: int, batch: int = 1,
+                 distill: bool = False):  # fmt: skip
         self.parts, self.config, self.length, self.seed, self.batch = parts, config, length, seed, batch
         self.size = config.input_size
         self.unreadable = Unreadable(length)
+        self.taught = taught_numbers([data for _, data in parts]) if distill else 0
         self.hows = [source.how() for source, _ in parts]
         self.weights = [
             draw_weights(data, source.balance, source.max_weight, source.match, source.unmatched)
@@ -266,11 +271,35 @@ class TrainDraws(torch.utils.data.Dataset):
             raise TooManyUnreadable(f"no image of {source.path} can be read")
         # what a rescale by 0.4 can bring into the crop is all that need be degraded
         room = math.ceil(2.5 * size)
-        if min(image.size) > room and not self.config.squash:
-            image = random_crop(image, room, rng)
+        whole = self.config.squash or (source.whole > 0 and rng.random() < source.whole)
+        if min(image.size) > room:
+            image = shrunk(image, room) if whole and not self.config.squash else image
+            image = image if whole else random_crop(image, room, rng)
         image = augment(image, rng, self.hows[part])
-        image = squashed(image, size) if self.config.squash else random_crop(scale_up(image, size), size, rng)
-        return to_tensor([np.asarray(image)], self.config.image_mean, self.config.image_std)[0], record["label"]
+        if self.config.squash:
+            image = squashed(image, size)
+        else:
+            image = random_crop(scale_up(shrunk(image, size) if whole else image, size), size, rng)
+        pixels = to_tensor([np.asarray(image)], self.config.image_mean, self.config.image_std)[0]
+        return pixels, lesson(record, self.taught) if self.taught else record["label"]
+
+
+def taught_numbers(parts: list[Dataset]) -> int:
+    """How many numbers a teacher says of each image.
+
+    Raises:
+        SystemExit: No data set has a column `teacher`, or two have columns of different teachers.
+    """
+    counts = {len(data[0]["teacher"]) for data in parts if "teacher" in data.column_names}
+    if len(counts) != 1:
+        raise SystemExit("--distill needs a column 'teacher', of one teacher: train/teach.py writes it")
+    return counts.pop()
+
+
+def lesson(record: dict, taught: int) -> torch.Tensor:
+    """Label, 1 where a teacher said something of this image (else 0), and the numbers that it said: (2 + taught,)."""
+    said = record.get("teacher")
+    return torch.tensor([record["label"], said is not None, *(said or [0.0] * taught)], dtype=torch.float32)
 
 
 def in_batches(groups: list[np.ndarray], batch: int, rng: np.random.Generator) -> np.ndarray:

@@ -32,7 +32,7 @@ from train.options import parse
 from train.publish import after_training, before_training
 from train.record import write_record
 from train.state import Progress, SaveError, find_checkpoint, keep_best, note, save_state
-from train.validation import Logits, validate
+from train.validation import Logits, training_loss, validate
 
 log = logging.getLogger("fakedet.train")
 
@@ -50,6 +50,7 @@ def cache_features(accelerator, model, loader) -> tuple[torch.Tensor, torch.Tens
     pooled, labels, began = [], [], time.monotonic()
     for pixels, y in tqdm(loader, desc="features", disable=not accelerator.is_main_process, leave=False):
         with torch.no_grad(), accelerator.autocast():
+            y = y[:, 0] if y.ndim == 2 else y  # what a teacher says is for the backbone
             features = model.pooled(pixels.contiguous(memory_format=torch.channels_last))[1].float()
         features, y = accelerator.gather_for_metrics((features, y))
         pooled.append(features)
@@ -92,7 +93,7 @@ def training_function(args) -> Path:
     held = [(source, load_source(source, args.validation_split, most_held, args.seed, False)) for source in sources]
     held = [(source, limit(data, args.max_eval_samples, args.seed)) for source, data in held if data is not None]
     length = args.samples_per_epoch or sum(len(data) for _, data in parts)
-    draws = TrainDraws(parts, model.config, length, args.seed, args.per_device_train_batch_size)
+    draws = TrainDraws(parts, model.config, length, args.seed, args.per_device_train_batch_size, args.distill > 0)
     log.info("training images %s, validation %s, %d draws an epoch, %d process(es) on %s",
              [len(data) for _, data in parts], [len(data) for _, data in held], length,
              accelerator.num_processes, accelerator.device)  # fmt: skip
@@ -108,10 +109,10 @@ def training_function(args) -> Path:
             continue
         sizes = args.sizes if phase == "finetune" and args.sizes else [(args.sizes or [model.config.input_size])[0]]
         frozen_layers = trainable_layers(model, 0 if phase == "head" else args.unfreeze)
-        chosen = [p for p in model.parameters() if p.requires_grad]
+        net = Logits(model, 0 if phase == "head" else draws.taught).to(accelerator.device)
+        chosen = [p for p in net.parameters() if p.requires_grad]
         make = torch.optim.AdamW if args.optimizer == "adamw" else torch.optim.Adam
         optimizer = make(chosen, lr=lr, weight_decay=args.weight_decay if args.optimizer == "adamw" else 0.0)
-        net = Logits(model)
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)
         accelerator.free_memory()
@@ -210,7 +211,7 @@ def run_epoch(accelerator, args, net, model, optimizer, batches, progress, total
         last = progress.batch % every == 0 or progress.batch == count
         pixels, labels = mix(pixels, labels)
         with accelerator.autocast():
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(net(pixels).float(), labels)
+            loss = training_loss(net(pixels).float(), labels, args.distill)
         accelerator.backward(loss / every)
         net_loss, seen = net_loss + loss.item(), seen + len(labels) * accelerator.num_processes
         bar.update()

@@ -7,10 +7,10 @@ from timm.data import Mixup
 
 
 def make_mix(args):
-    """A function (pixels (N, 3, S, S), labels (N,)) -> the same with some images mixed and labels in 0..1.
+    """A function (pixels (N, 3, S, S), labels (N,) or (N, K)) -> the same with some images mixed, labels as floats.
 
-    CutMix pastes a rectangle of another image in and makes the label the share of the area (Yun et al. 2019); what it
-    teaches is that evidence is local. mixup blends whole images (Zhang et al. 2018). Each is done to its share of the
+    CutMix pastes a rectangle of another image in and mixes the labels by the share of the area (Yun et al. 2019); what
+    it teaches is that evidence is local. mixup blends whole images (Zhang et al. 2018). Each is done to its share of the
     images; `timm.data.Mixup` does the work. In the head phase features are cached and nothing is mixed.
     """
     share = args.cutmix + args.mixup
@@ -23,13 +23,13 @@ def make_mix(args):
         switch_prob=args.cutmix / share,
         mode="elem",
         label_smoothing=0.0,
-        num_classes=2,
     )
 
     def mix(pixels: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if pixels.ndim != 4 or len(pixels) % 2:  # cached features; the odd rest of an epoch
             return pixels, labels.float()
-        pixels, mixed = mixer(pixels, labels)  # (N, 2): the share of real, of fake
-        return pixels, mixed[:, 1]
+        mixer.num_classes = len(labels)  # each image is a class of its own: the shares of whatever labels they have
+        pixels, shares = mixer(pixels, torch.arange(len(labels), device=labels.device))
+        return pixels, shares @ labels.float()
 
     return mix

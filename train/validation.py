@@ -11,16 +11,39 @@ from train.data import EvalViews
 
 
 class Logits(torch.nn.Module):
-    """What is trained: raw z from pixels (N, 3, S, S), or from cached pooled features (N, C)."""
+    """What is trained: raw z from pixels (N, 3, S, S), or from cached pooled features (N, C).
 
-    def __init__(self, model):
+    Args:
+        taught: Numbers that a teacher says of each image (see teach.py); with them the result is (N, 1 + taught), z
+            first and what a linear layer on the pooled features says of the others behind it. That layer is used in
+            training only and is in no checkpoint of the model.
+    """
+
+    def __init__(self, model, taught: int = 0):
         super().__init__()
         self.model = model
+        self.pupil = torch.nn.Linear(model.backbone.num_features, taught) if taught else None
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         if inputs.ndim == 2:
             return self.model.head(inputs)
-        return self.model.head(self.model.pooled(inputs.contiguous(memory_format=torch.channels_last))[1])
+        pooled = self.model.pooled(inputs.contiguous(memory_format=torch.channels_last))[1]
+        z = self.model.head(pooled)
+        return z if self.pupil is None else torch.cat((z[:, None], self.pupil(pooled)), 1)
+
+
+def training_loss(found: torch.Tensor, labels: torch.Tensor, distill: float) -> torch.Tensor:
+    """Cross-entropy of z, and the squared error of what a teacher says.
+
+    Args:
+        found: Of `Logits`, (N,) or (N, 1 + T).
+        labels: (N,) in 0..1, or (N, 2 + T): label, share of the image of which a teacher said something, what it said.
+        distill: Weight of the squared error, which is averaged over the T numbers.
+    """
+    if found.ndim == 1:
+        return torch.nn.functional.binary_cross_entropy_with_logits(found, labels)
+    hard = torch.nn.functional.binary_cross_entropy_with_logits(found[:, 0], labels[:, 0])
+    return hard + distill * (labels[:, 1] * (found[:, 1:] - labels[:, 2:]).square().mean(1)).mean()
 
 
 @torch.inference_mode()
