@@ -164,7 +164,8 @@ def create_api(scorer: Scorer, waiting: int = 32, max_files: int = 16, why: str 
     def model() -> dict:
         config, limits = detector.config, detector.limits
         keys = (
-            "backbone input_size max_views few_views_area whole_views aggregate threshold unsure_band calibration_temperature "
+            "backbone input_size max_views few_views_area whole_views crop_scale aggregate threshold "
+            "unsure_band calibration_temperature "
             "calibration_bias tiny_side tiny_input_size tiny_network families family_threshold"
         )
         return {

@@ -25,11 +25,13 @@ class FakeDetConfig(PreTrainedConfig):
         hidden_size: Units of the dense layer between pooling and output.
         dropout: Probability, 0..1, before the output unit; only in training.
         input_size: Side in pixels of the square crops that the network sees.
-        max_views: Crops per image at most, at native resolution but for those of the whole (`whole_views`).
-        few_views_area: Pictures of up to so many crops' area get five crops at most, in the middle and in the corners:
-            more would see the same pixels again. 0 is off.
+        max_views: Crops per image at most, at native resolution unless `whole_views`, `crop_scale` say otherwise.
+        few_views_area: Pictures of up to so many crops' area get five crops at most, in the middle and in the corners
+            (with `whole_views` one of the whole and two corners): more would see the same pixels again. 0 is off.
         whole_views: So many views at most, of `max_views`, are of the picture shrunk until its short side is one view:
-            its middle first, then its ends. 0 is off; they come first, and native crops after them.
+            its middle first, then its ends. 0 is off; they come first, and the other crops after them.
+        crop_scale: Pictures whose short side is longer than so many views' sides are shrunk to that before crops are
+            cut. 0 is off: crops of native pixels.
         squash: Resize the whole image to one square view, as most classifiers do, in place of crops; to compare with
             (README, ablations).
         mirror_single: Score an image that fits into one crop a second time, mirrored.
@@ -88,6 +90,7 @@ class FakeDetConfig(PreTrainedConfig):
         stability_resize: float = 0.75,
         stability_flip: str = "threshold",
         whole_views: int = 0,
+        crop_scale: float = 0.0,
         squash: bool = False,
         families: tuple[str, ...] = (),
         family_temperature: float = 1.0,
@@ -122,6 +125,7 @@ class FakeDetConfig(PreTrainedConfig):
         self.stability_resize = stability_resize
         self.stability_flip = stability_flip
         self.whole_views = whole_views
+        self.crop_scale = crop_scale
         self.squash = squash
         self.families = list(families)
         self.family_temperature = family_temperature
@@ -167,6 +171,8 @@ class FakeDetConfig(PreTrainedConfig):
         need("few_views_area", number(self.few_views_area, 0, 9), "a number from 0 to 9")
         need("mirror_single", isinstance(self.mirror_single, bool), "true or false")
         need("whole_views", whole(self.whole_views, 0, self.max_views), "a whole number from 0 to max_views")
+        scale = number(self.crop_scale, 0, 64) and not 0 < self.crop_scale < 1
+        need("crop_scale", scale, "0, or a number from 1 to 64")
         need("squash", isinstance(self.squash, bool), "true or false")
         need("aggregate", self.aggregate in ("mean", "max"), "'mean' or 'max'")
         for key, low in (("image_mean", -10), ("image_std", 1e-6)):

@@ -18,6 +18,7 @@ KEYS = (
     "max_views",
     "few_views_area",
     "whole_views",
+    "crop_scale",
     "mirror_single",
     "squash",
     "image_mean",

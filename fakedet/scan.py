@@ -37,8 +37,8 @@ KINDS = {
     "model_revision": str, "model_sha256": str, "runtime": str, "error_code": str, "error_message": str,
     "generator": str, "generator_p": float,
 }  # fmt: skip
-CUT_KEYS = ("input_size", "tiny_side", "tiny_input_size", "max_views", "few_views_area", "whole_views", "mirror_single",
-            "squash")  # fmt: skip
+CUT_KEYS = ("input_size", "tiny_side", "tiny_input_size", "max_views", "few_views_area", "whole_views", "crop_scale",
+            "mirror_single", "squash")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ answer that such a copy turns round is not one to give, so `Detector.predict(...
 
 A copy is scored as if the whole picture had been worn and `views.make_views` had cut it, but only the places where its
 views lie are made, since a photograph of twelve megapixels would cost half a second more (but for a network that sees
-the picture as a whole, too: see `whole_views`):
+the picture made smaller, too: see `whole_views`, `crop_scale`):
 
 * JPEG works in blocks of 16 x 16 pixels, and its decoder looks one pixel of colour into the next: a neighbourhood that
   begins on a block's edge and reaches at least one block further than the view gives the very same pixels.
@@ -88,7 +88,7 @@ def jpeg_copy(image: Image.Image, quality: int) -> Image.Image:
 
 def _jpeg_views(image: Image.Image, config) -> torch.Tensor:
     size, quality = view_side(image, config), config.stability_jpeg
-    if config.squash or config.whole_views or _small(image.size, size):
+    if _shows_whole(config) or _small(image.size, size):
         return make_views(jpeg_copy(image, quality), config).pixels
     crops = []
     for corner in crop_corners(*image.size, size, view_limit(image.size, size, config)):
@@ -102,7 +102,7 @@ def _jpeg_views(image: Image.Image, config) -> torch.Tensor:
 
 def _resized_views(image: Image.Image, config, smaller: tuple[int, int]) -> torch.Tensor:
     size = config.input_size
-    if config.squash or config.whole_views or min(smaller) < size or _small(smaller, size):
+    if _shows_whole(config) or min(smaller) < size or _small(smaller, size):
         return make_views(image.resize(smaller, Image.Resampling.BICUBIC), config).pixels
     step_x, step_y = (side / new for side, new in zip(image.size, smaller))
     crops = []
@@ -110,6 +110,11 @@ def _resized_views(image: Image.Image, config, smaller: tuple[int, int]) -> torc
         box = (left * step_x, top * step_y, (left + size) * step_x, (top + size) * step_y)
         crops.append(np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box)))
     return to_tensor(crops, config.image_mean, config.image_std)
+
+
+def _shows_whole(config) -> bool:
+    """Whether views are also, or all, of the picture made smaller: then a copy of all of it is needed."""
+    return bool(config.squash or config.whole_views or config.crop_scale)
 
 
 def _small(sides: tuple[int, int], size: int) -> bool:

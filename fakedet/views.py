@@ -2,7 +2,8 @@
 
 Training, evaluation, app and export all call this code. An image is never squashed: forensic traces live in native
 pixels, so large images are cropped in several places at native resolution and small ones are scaled up. Beside those
-crops the picture as a whole may be seen, shrunk (`whole_views`), since what is wrong with it can be larger than a crop.
+crops the picture as a whole may be seen, shrunk (`whole_views`), since what is wrong with it can be larger than a crop,
+and the crops may be of a size of the picture that is as if people had shared it (`crop_scale`).
 (`squash` does what others do instead: it is there to be compared with.)
 """
 
@@ -68,7 +69,9 @@ def squashed(image: Image.Image, size: int) -> Image.Image:
     return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BICUBIC)
 
 
-def crop_corners(width: int, height: int, size: int, max_views: int) -> list[tuple[int, int]]:
+def crop_corners(
+    width: int, height: int, size: int, max_views: int, centre_first: bool = True
+) -> list[tuple[int, int]]:
     """Left and top of each crop, at most `max_views`, for an image whose sides are at least `size` pixels.
 
     A side below 1.25 crops gets one centred position; a longer one is cut into three equal cells and gets a crop in the
@@ -82,15 +85,19 @@ def crop_corners(width: int, height: int, size: int, max_views: int) -> list[tup
         return tuple(min(max(round(side * (2 * cell + 1) / 6 - size / 2), 0), room) for cell in range(3))
 
     xs, ys = positions(width), positions(height)
-    corners = list(dict.fromkeys((xs[column], ys[row]) for column, row in GRID_ORDER))
+    order = GRID_ORDER if centre_first else GRID_ORDER[1:] + GRID_ORDER[:1]
+    corners = list(dict.fromkeys((xs[column], ys[row]) for column, row in order))
     return corners[:max_views]
 
 
+def shows_all(size: tuple[int, int], side: int, config) -> bool:
+    """Whether a few crops of `side` pixels show all of a picture of `size`, as `few_views_area` says."""
+    return size[0] * size[1] <= getattr(config, "few_views_area", 0) * side**2
+
+
 def view_limit(size: tuple[int, int], side: int, config) -> int:
-    """Most crops of `side` pixels for a picture of `size`: five (centre, corners) where these see all of it, as
-    `few_views_area` says, else `max_views`."""
-    few = size[0] * size[1] <= getattr(config, "few_views_area", 0) * side**2
-    return min(5, config.max_views) if few else config.max_views
+    """Most crops of `side` pixels for a picture of `size`: five (centre, corners) where these show all of it."""
+    return min(5, config.max_views) if shows_all(size, side, config) else config.max_views
 
 
 def to_tensor(crops: list[np.ndarray], mean: list[float], std: list[float]) -> torch.Tensor:
@@ -111,14 +118,21 @@ def view_side(image: Image.Image, config) -> int:
     return (config.tiny_input_size if min(image.size) < config.tiny_side else 0) or config.input_size
 
 
-def levels(image: Image.Image, size: int, config, max_views: int | None) -> list[tuple[Image.Image, int]]:
-    """The sizes at which crops of `size` pixels are cut, and how many there may be when each is done with."""
+def levels(image: Image.Image, size: int, config, max_views: int | None) -> list[tuple[Image.Image, int, bool]]:
+    """The sizes of the picture at which crops of `size` pixels are cut.
+
+    Returns:
+        For each the picture, how many views there may be when it is done with, and whether its centre comes first.
+    """
     squash, whole = getattr(config, "squash", False), getattr(config, "whole_views", 0)
-    native = squashed(image, size) if squash else scale_up(image, size)
-    most = view_limit(native.size, size, config) if max_views is None else max_views
-    if whole and not squash and min(image.size) > WHOLE_FROM * size:
-        return [(shrunk(image, size), min(whole, most)), (native, most)]
-    return [(native, most)]
+    most_pixels = round(size * getattr(config, "crop_scale", 0)) or min(image.size)
+    level = squashed(image, size) if squash else scale_up(shrunk(image, most_pixels), size)
+    most = view_limit(level.size, size, config) if max_views is None else max_views
+    if squash or not whole or min(level.size) <= WHOLE_FROM * size:
+        return [(level, most, True)]
+    if shows_all(level.size, size, config):  # the whole, which shows the centre well, and two corners
+        return [(shrunk(level, size), 1, True), (level, min(3, most), False)]
+    return [(shrunk(level, size), min(whole, most), True), (level, most, True)]
 
 
 def cut(
@@ -129,7 +143,7 @@ def cut(
     Args:
         image: Upright, mode RGB, any size.
         config: A FakeDetConfig; read are input_size, tiny_side, tiny_input_size, max_views, few_views_area,
-            whole_views, mirror_single, squash.
+            whole_views, crop_scale, mirror_single, squash.
         max_views: In place of the configuration's. The views of the whole come first.
 
     Returns:
@@ -144,9 +158,9 @@ def cut(
         raise ValueError("the image is more than 64 times as long as it is wide")
     size = view_side(image, config)
     crops, boxes, mirrored = [], [], []
-    for level, most in levels(image, size, config, max_views):
+    for level, most, centre_first in levels(image, size, config, max_views):
         ratios = [image.size[i] / level.size[i] for i in range(2)]
-        for left, top in crop_corners(*level.size, size, most - len(crops)):
+        for left, top in crop_corners(*level.size, size, most - len(crops), centre_first):
             crops.append(np.asarray(level.crop((left, top, left + size, top + size))))
             edges = [at * ratio for at, ratio in zip((left, top, left + size, top + size), ratios * 2)]
             right, bottom = (min(math.ceil(edges[2 + i]), image.size[i]) for i in range(2))

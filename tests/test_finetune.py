@@ -273,7 +273,17 @@ def test_a_teacher_is_learned_from_beside_the_labels(data, tmp_path):
     said = np.array(taught["train"]["teacher"])
     assert said.shape == (64, 6) and abs(said.std() - 1) < 1e-3 and "teacher" not in taught["validation"].column_names
     run = [*TINY, "--augment", "flip", "--per_device_train_batch_size", 16, "--finetune_epochs", 8, "--cutmix", "0.25"]
-    launch(*run, "--train_dir", tmp_path / "taught", "--distill", 4, "--finetune_lr", "3e-3", "--output_dir", tmp_path / "m")
+    launch(
+        *run,
+        "--train_dir",
+        tmp_path / "taught",
+        "--distill",
+        4,
+        "--finetune_lr",
+        "3e-3",
+        "--output_dir",
+        tmp_path / "m",
+    )
     rows = [json.loads(line) for line in (tmp_path / "m" / "train_log.jsonl").read_text().splitlines()]
     losses = [row["train_loss"] for row in rows if "train_loss" in row][1:]  # the head's phase is not taught
     assert losses[-1] < losses[0] - 0.5

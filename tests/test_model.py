@@ -180,8 +180,9 @@ def test_a_small_picture_is_not_looked_at_again_and_again():
 
 
 def test_the_whole_picture_is_seen_beside_native_crops():
-    # What is wrong with a picture may be larger than a crop: its middle and ends come first, shrunk, then native pixels.
-    picture, config = image(900, 300), FakeDetConfig(input_size=64, whole_views=3, image_mean=(0,) * 3, image_std=(1,) * 3)
+    # What is wrong with a picture may be larger than a crop: middle and ends come first, shrunk, then native pixels.
+    picture = image(900, 300)
+    config = FakeDetConfig(input_size=64, whole_views=3, image_mean=(0,) * 3, image_std=(1,) * 3)
     views = make_views(picture, config)
     assert len(views.boxes) == 9
     assert views.boxes[:3] == ((300, 0, 600, 300), (0, 0, 300, 300), (600, 0, 900, 300))
@@ -190,6 +191,13 @@ def test_the_whole_picture_is_seen_beside_native_crops():
     native = torch.from_numpy(np.asarray(picture.crop(views.boxes[3])).copy()).permute(2, 0, 1) / 255
     torch.testing.assert_close(views.pixels[3], native)
     assert make_views(picture, config, max_views=1).boxes == views.boxes[:1]
+    shared = FakeDetConfig(
+        input_size=64, whole_views=1, crop_scale=2.0
+    )  # crops of the picture as if it had been shared
+    boxes = make_views(picture, shared).boxes
+    assert boxes[0] == (300, 0, 600, 300) and {right - left for left, _, right, _ in boxes[1:]} <= {150, 151}
+    few = FakeDetConfig(input_size=64, whole_views=3, few_views_area=3.0)  # small: the whole and two opposite corners
+    assert make_views(image(110, 104), few).boxes == ((3, 0, 107, 104), (0, 0, 64, 64), (46, 40, 110, 104))
     # where native crops show as good as all of it there is no need of another
     assert all(right - left == 64 for left, _, right, _ in make_views(image(100, 80), config).boxes)
 

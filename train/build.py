@@ -41,6 +41,7 @@ def build_model(args) -> FakeDetForImageClassification:
         input_size=args.input_size or INPUT_SIZE,
         max_views=args.max_views,
         whole_views=args.whole_views,
+        crop_scale=args.crop_scale,
         squash=args.squash,
         image_mean=args.image_mean or (norm.mean if norm else (0.5,) * 3),
         image_std=args.image_std or (norm.std if norm else (0.5,) * 3),

@@ -10,8 +10,8 @@ def make_mix(args):
     """A function (pixels (N, 3, S, S), labels (N,) or (N, K)) -> the same with some images mixed, labels as floats.
 
     CutMix pastes a rectangle of another image in and mixes the labels by the share of the area (Yun et al. 2019); what
-    it teaches is that evidence is local. mixup blends whole images (Zhang et al. 2018). Each is done to its share of the
-    images; `timm.data.Mixup` does the work. In the head phase features are cached and nothing is mixed.
+    it teaches is that evidence is local. mixup blends whole images (Zhang et al. 2018). Each is done to its share of
+    the images; `timm.data.Mixup` does the work. In the head phase features are cached and nothing is mixed.
     """
     share = args.cutmix + args.mixup
     if not share:

@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     a("--squash", action="store_true", help="resize whole images to one square view, for comparison with crops")
     a("--max_views", type=int, default=9)
     a("--whole_views", type=int, default=0, help="of --max_views, so many at most of the picture as a whole, shrunk")
+    a("--crop_scale", type=float, default=0.0, help="crops of the picture shrunk to so many views' sides; 0: native")
     a("--hidden_size", type=int, default=256)
     a("--dropout", type=float, default=0.5)
     a("--drop_path", type=float, default=0.0, help="stochastic depth of the backbone")

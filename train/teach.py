@@ -86,7 +86,9 @@ def listen(data, teacher, side: int, copies: int, batch: int, seed: int) -> np.n
     total = None
     for copy in range(copies + 1):
         found = []
-        for start in tqdm(range(0, len(data), batch), desc=f"teacher, copy {copy}" if copy else "teacher", mininterval=5):
+        for start in tqdm(
+            range(0, len(data), batch), desc=f"teacher, copy {copy}" if copy else "teacher", mininterval=5
+        ):
             images = [read_rgb(record) for record in data[start : start + batch]["image"]]
             if copy:
                 images = [augment(shrunk(image, 3 * side), np.random.default_rng((seed, copy, start + place)),
