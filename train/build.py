@@ -42,6 +42,7 @@ def build_model(args) -> FakeDetForImageClassification:
         max_views=args.max_views,
         whole_views=args.whole_views,
         crop_scale=args.crop_scale,
+        few_views_area=args.few_views_area,
         squash=args.squash,
         image_mean=args.image_mean or (norm.mean if norm else (0.5,) * 3),
         image_std=args.image_std or (norm.std if norm else (0.5,) * 3),

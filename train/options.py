@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     a("--max_views", type=int, default=9)
     a("--whole_views", type=int, default=0, help="of --max_views, so many at most of the picture as a whole, shrunk")
     a("--crop_scale", type=float, default=0.0, help="crops of the picture shrunk to so many views' sides; 0: native")
+    a("--few_views_area", type=float, default=0.0, help="pictures of up to so many views' area get fewer views; 0: off")
     a("--hidden_size", type=int, default=256)
     a("--dropout", type=float, default=0.5)
     a("--drop_path", type=float, default=0.0, help="stochastic depth of the backbone")
