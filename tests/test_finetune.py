@@ -1,5 +1,6 @@
 """Training as its users start it: `accelerate launch` as a process, on tiny images and a tiny timm network."""
 
+import io
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from fakedet.model import FakeDetConfig
 from train.augment import PRESETS, augment
 from train.build import build_model, trainable_layers
 from train.data import Source, TrainDraws, draw_weights
@@ -256,6 +258,23 @@ def test_icons_and_photographs_are_trained_in_views_of_their_own_side():
     draws = TrainDraws(parts, FakeDetConfig(input_size=64), 50, seed=1, batch=8)
     sides = [pixels.shape[-1] for pixels, _ in DataLoader(draws, batch_size=8)]  # a mixed batch could not be stacked
     assert len(sides) == 7 and sides.count(32) == 1
+
+
+def test_training_sees_what_scoring_sees():
+    # A large photograph is scored as a whole and made smaller: a network continued on it must not learn a corner.
+    ramp = np.linspace(0, 255, 900).astype(np.uint8)[None, :, None].repeat(600, 0).repeat(3, 2)
+    buffer = io.BytesIO()
+    Image.fromarray(ramp).save(buffer, "PNG")
+    rows = datasets.Dataset.from_list([{"image": {"bytes": buffer.getvalue(), "path": None}, "label": 0}] * 2)
+
+    def spread(**settings) -> list[float]:
+        config = FakeDetConfig(input_size=64, image_mean=(0,) * 3, image_std=(1,) * 3, **settings)
+        draws = TrainDraws([(Source("made", augment="none"), rows)], config, 24, 0)
+        return [float(draws[index][0].max() - draws[index][0].min()) for index in range(24)]
+
+    assert max(spread()) < 0.1  # 64 of 900 native pixels
+    found = spread(whole_views=3, crop_scale=2.0)
+    assert min(found) > 0.3 and 6 <= sum(value > 0.6 for value in found) <= 18  # two thirds of the width, half as often
 
 
 def test_a_teacher_is_learned_from_beside_the_labels(data, tmp_path):

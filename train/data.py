@@ -36,7 +36,8 @@ class Source:
         match: A column (such as `source`) inside whose values both classes are drawn equally often, so that what a
             value's pictures show says nothing of the class.
         unmatched: How often images of values with one class only are drawn then, relative to what `balance` gives.
-        whole: Odds, 0..1, of the whole picture, shrunk until its short side is one view, in place of a native crop.
+        whole: Odds, 0..1, of the whole picture, shrunk until its short side is one view, in place of a crop; by default
+            half where the network sees whole pictures (`whole_views`), else none.
         only, exclude: Column to values: which rows are trained on and validated with, such as all but one collection.
         size: Side of this source's crops in pixels, in place of the run's (icons need no large ones).
     """
@@ -49,7 +50,7 @@ class Source:
     match: str | None = None
     unmatched: float = 1.0
     size: int | None = None
-    whole: float = 0.0
+    whole: float | None = None
     only: dict[str, list[str]] = field(default_factory=dict)
     exclude: dict[str, list[str]] = field(default_factory=dict)
 
@@ -271,10 +272,12 @@ class TrainDraws(torch.utils.data.Dataset):
             raise TooManyUnreadable(f"no image of {source.path} can be read")
         # what a rescale by 0.4 can bring into the crop is all that need be degraded
         room = math.ceil(2.5 * size)
-        whole = self.config.squash or (source.whole > 0 and rng.random() < source.whole)
-        if min(image.size) > room:
-            image = shrunk(image, room) if whole and not self.config.squash else image
-            image = image if whole else random_crop(image, room, rng)
+        odds = (0.5 if self.config.whole_views else 0.0) if source.whole is None else source.whole
+        whole = self.config.squash or (odds > 0 and rng.random() < odds)
+        if self.config.crop_scale and not self.config.squash:  # as `views.levels` does
+            image = shrunk(image, round(self.config.crop_scale * size))
+        if min(image.size) > room and not self.config.squash:
+            image = shrunk(image, room) if whole else random_crop(image, room, rng)
         image = augment(image, rng, self.hows[part])
         if self.config.squash:
             image = squashed(image, size)
