@@ -307,5 +307,8 @@ def test_a_teacher_is_learned_from_beside_the_labels(data, tmp_path):
     losses = [row["train_loss"] for row in rows if "train_loss" in row][1:]  # the head's phase is not taught
     assert losses[-1] < losses[0] - 0.5
     assert not [key for key in load_file(tmp_path / "m" / "model.safetensors") if "pupil" in key]
+    # without the cache the head's phase is given what the teacher says, too, and must leave it alone
+    launch(*run, "--train_dir", tmp_path / "taught", "--distill", 4, "--no-cache_features", "--finetune_epochs", 1,
+           "--output_dir", tmp_path / "o")  # fmt: skip
     refused = launch(*run, "--train_dir", data, "--distill", 1, "--output_dir", tmp_path / "n", ok=False)
     assert "--distill needs a column 'teacher'" in refused

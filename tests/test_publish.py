@@ -136,7 +136,8 @@ def test_the_card_has_no_placeholder_and_every_figure_is_the_reports(far, place,
     card, text = ModelCard.load(tmp_path / "README.md"), files["README.md"].data.decode()
     report = json.loads((reported / "report.json").read_text())
     assert not re.search(r"More Information|TODO|\[\[|\{\{|\bNone\b|\bnan\b|/tmp/|\bUnknown\b", text)
-    assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "image-classification")
+    about = card.data.to_dict()
+    assert (about["library_name"], about["pipeline_tag"]) == ("transformers", "image-classification")
     assert card.data.license == "mit" and card.data.datasets == ["lab/pictures"]
     found = {(r.dataset_config, r.metric_type): r.metric_value for r in card.data.eval_results}
     expected = {(tier, METRICS[key][0]): value for tier, part in report["tiers"].items()

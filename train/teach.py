@@ -1,7 +1,7 @@
 """Write down what a large vision network says of each training image, for a small one to learn beside the labels.
 
     python train/teach.py --data data/wild --teacher vit_base_patch16_clip_224.openai --output_dir data/wild_taught
-    accelerate launch train/finetune.py --config train/configs/wild.yaml     # which says `distill: 2.0`
+    accelerate launch train/finetune.py --config train/configs/wild.yaml     # which says `distill: 4.0`
 
 A few thousand pictures are soon learned by heart, and one bit for each does not say what they show. The features of a
 network that has seen hundreds of millions do (CLIP's tell AI images of generators that a classifier never saw: Ojha
@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fakedet.views import shrunk
+from fakedet.views import scale_up, shrunk
 from train.augment import PRESETS, augment
 from train.data import read_rgb
 
@@ -33,9 +33,7 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 
 def central(image: PILImage.Image, side: int) -> np.ndarray:
     """The middle square of an RGB image, its short side brought to `side` pixels: float32 (3, side, side), 0..1."""
-    image = shrunk(image, 2 * side)
-    factor = side / min(image.size)
-    image = image.resize([max(side, round(length * factor)) for length in image.size], PILImage.Resampling.BICUBIC)
+    image = scale_up(shrunk(image, side), side)
     left, top = ((length - side) // 2 for length in image.size)
     return np.asarray(image.crop((left, top, left + side, top + side)), np.float32).transpose(2, 0, 1) / 255
 

@@ -37,11 +37,12 @@ def training_loss(found: torch.Tensor, labels: torch.Tensor, distill: float) -> 
 
     Args:
         found: Of `Logits`, (N,) or (N, 1 + T).
-        labels: (N,) in 0..1, or (N, 2 + T): label, share of the image of which a teacher said something, what it said.
+        labels: (N,) in 0..1, or (N, 2 + T): label, share of the image of which a teacher said something, what it said
+            (left alone where `found` has z only: what a teacher says is for the backbone, not for the head's phase).
         distill: Weight of the squared error, which is averaged over the T numbers.
     """
     if found.ndim == 1:
-        return torch.nn.functional.binary_cross_entropy_with_logits(found, labels)
+        return torch.nn.functional.binary_cross_entropy_with_logits(found, labels if labels.ndim == 1 else labels[:, 0])
     hard = torch.nn.functional.binary_cross_entropy_with_logits(found[:, 0], labels[:, 0])
     return hard + distill * (labels[:, 1] * (found[:, 1:] - labels[:, 2:]).square().mean(1)).mean()
 
