@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from fakedet.model import FakeDetConfig
 from train.augment import PRESETS, augment
 from train.build import build_model, trainable_layers
-from train.data import Source, TrainDraws, draw_weights
+from train.data import Source
+from train.draws import TrainDraws, draw_weights
 from train.mix import make_mix
 from train.options import parse
 

@@ -24,9 +24,11 @@ from fakedet import FakeDetConfig
 from fakedet.hub import load_folder, save_checkpoint
 from train import finetune
 from train.build import build_model
-from train.data import EvalViews, Source, TooManyUnreadable, TrainDraws
+from train.data import Source, TooManyUnreadable
+from train.draws import TrainDraws
 from train.options import parse
 from train.state import Progress, SaveError, find_checkpoint, save_state
+from train.validation import EvalViews
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -88,7 +90,7 @@ def test_training_on_bad_data_ends_with_one_sentence(tmp_path):
     output = launch(*TINY[:-6], "--num_workers", "2", "--head_epochs", "1", "--finetune_epochs", "0",
                     "--train_dir", spoiled(tmp_path, 8), "--output_dir", tmp_path / "out", ok=False)  # fmt: skip
     assert "Training stopped: over 1 % of the images cannot be read, picture_00" in output
-    assert 'train/data.py", line' not in output.split("Training stopped")[1]
+    assert 'train/draws.py", line' not in output.split("Training stopped")[1]
 
 
 @pytest.mark.parametrize("need", [lambda: torch.empty(2**60, dtype=torch.uint8), lambda: bytearray(2**60)])

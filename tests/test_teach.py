@@ -1,4 +1,4 @@
-"""A teacher's opinions say what an image is like: its own label, and labels of left-out images, have no part in them."""
+"""A teacher's opinions say what an image is like: its own label and labels of left-out images have no part in them."""
 
 import numpy as np
 import pytest

@@ -26,13 +26,14 @@ from tqdm.auto import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from train.build import build_model, trainable_layers
-from train.data import Source, TooManyUnreadable, TrainDraws, eval_views, limit, load_source
+from train.data import Source, TooManyUnreadable, limit, load_source
+from train.draws import TrainDraws
 from train.mix import make_mix
 from train.options import parse
 from train.publish import after_training, before_training
 from train.record import write_record
 from train.state import Progress, SaveError, find_checkpoint, keep_best, note, save_state
-from train.validation import Logits, training_loss, validate
+from train.validation import Logits, eval_views, training_loss, validate
 
 log = logging.getLogger("fakedet.train")
 

@@ -223,3 +223,24 @@ def contact_sheet(mistakes: Iterable[tuple[Image.Image, int, str]], title: str, 
 
 def _both_classes(curves: dict[str, tuple]) -> list[tuple[str, tuple]]:
     return [(name, pair) for name, pair in curves.items() if len(np.unique(pair[0])) == 2]
+
+
+@plt.rc_context(STYLE)
+def transfer_curves(others: list[dict], shares: Iterable[float], by_share: list[dict], path: Path) -> None:
+    """Draws AUC in collections left out (thin: each; thick: mean) over the others learned, and over the images."""
+    figure, both = _figure(9.6, 4.4, ncols=2, sharey=True)
+    shares = [100 * share for share in shares]
+    for axes, steps, rows, label in ((both[0], range(len(others)), others, "other collections learned"),
+                                     (both[1], shares, by_share, "% of the images learned")):  # fmt: skip
+        for (color, dash), name in zip(LINES * len(rows[0]), rows[0], strict=False):
+            axes.plot(list(steps), [row[name] for row in rows], dash, color=color, linewidth=1.2, label=name)
+        means = [np.mean(list(row.values())) for row in rows]
+        axes.plot(list(steps), means, "o-", color=GREY, linewidth=3, label="mean")
+        axes.set_xticks(list(steps), [f"{step:g}" for step in steps])
+        axes.set_xlabel(label)
+        axes.grid(axis="y")
+    both[0].set_ylabel("AUC in the one left out")
+    both[0].set_title("More collections")
+    both[1].set_title("More images")
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    _save(figure, path)

@@ -10,7 +10,7 @@ et al. 2023, arXiv:2302.10174); to predict them as well, through a linear layer 
 comes the teacher's opinion: what a logistic regression on these numbers, fitted to other images, says of the label. The
 teacher is needed here only: not in training, not in the finished model.
 
-    python train/teach.py --data data/wild_taught --leave_out source=surya_animals --output_dir data/wild_taught_no_surya
+    python train/teach.py --data data/wild_taught --leave_out source=surya_animals --output_dir data/taught_no_surya
 
 forms the opinions anew, without those images' labels, for a test on them.
 """
@@ -34,7 +34,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from fakedet.views import scale_up, shrunk
 from train.augment import PRESETS, augment
 from train.choose import parse_where, rows_where
-from train.data import draw_weights, read_rgb
+from train.data import read_rgb
+from train.draws import draw_weights
 
 OPINION = 6.0  # standard deviation of the opinions: as much as the largest principal components, and more
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of OpenAI's CLIP
@@ -116,6 +117,11 @@ def lessons(features: np.ndarray, dims: int) -> np.ndarray:
     return (found / found.std()).astype(np.float32)
 
 
+def fitted(said: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> LogisticRegression:
+    """A logistic regression of labels (N,) on numbers (N, T); weights (N,) are 1 on average."""
+    return LogisticRegression(C=0.01, max_iter=200).fit(said, labels, weights)
+
+
 def opinions(said: np.ndarray, data, weights: np.ndarray, folds: int = 5) -> np.ndarray:
     """What N images' numbers (N, T) say of the label: logits (N, 1), deviating by OPINION.
 
@@ -132,8 +138,7 @@ def opinions(said: np.ndarray, data, weights: np.ndarray, folds: int = 5) -> np.
     groups = data["group"] if "group" in data.column_names else np.arange(len(data))
     for known, asked in GroupKFold(min(folds, len(np.unique(groups)))).split(said, groups=groups):
         known = known[weights[known] > 0]
-        model = LogisticRegression(C=0.01, max_iter=200)
-        z[asked] = model.fit(said[known], labels[known], weights[known]).decision_function(said[asked])
+        z[asked] = fitted(said[known], labels[known], weights[known]).decision_function(said[asked])
     return (OPINION * z / (z.std() + 1e-6))[:, None]
 
 
@@ -142,8 +147,8 @@ def main(argv: list[str] | None = None) -> None:
     a = p.add_argument
     a("--data", required=True, help="prepared folder (prepare.py)")
     a("--split", default="train", help="the split that gets the column; the others are copied")
-    a("--teacher", help="timm name of a pretrained network, or an ONNX file with CLIP's normalisation; none: --data has "
-                        "been taught, and only the opinions are formed anew")  # fmt: skip
+    a("--teacher", help="timm name of a pretrained network, or an ONNX file with CLIP's normalisation; none: --data "
+                        "has been taught, and only the opinions are formed anew")  # fmt: skip
     a("--dims", type=int, default=256, help="principal components of its features that are kept")
     a("--copies", type=int, default=2, help="worn copies of each image whose features are averaged with its own")
     a("--balance", nargs="*", default=["source", "generator"], help="as `balance` of a data source, for the opinions")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import torch
+from datasets import Dataset, concatenate_datasets
 from sklearn.metrics import roc_auc_score
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from train.data import EvalViews
+from fakedet.views import make_views
+from train.data import Source, Unreadable, read_rgb
 
 
 class Logits(torch.nn.Module):
@@ -45,6 +50,45 @@ def training_loss(found: torch.Tensor, labels: torch.Tensor, distill: float) -> 
         return torch.nn.functional.binary_cross_entropy_with_logits(found, labels if labels.ndim == 1 else labels[:, 0])
     hard = torch.nn.functional.binary_cross_entropy_with_logits(found[:, 0], labels[:, 0])
     return hard + distill * (labels[:, 1] * (found[:, 1:] - labels[:, 2:]).square().mean(1)).mean()
+
+
+class EvalViews(torch.utils.data.Dataset):
+    """Validation: the centre view of every image, without augmentation. Item i is (pixels, label, source number).
+
+    The source number of an image that cannot be read is -1.
+
+    Args:
+        parts: (source number, data set), all seen in views of one side.
+        config: A FakeDetConfig.
+        size: That side in pixels.
+    """
+
+    def __init__(self, parts: list[tuple[int, Dataset]], config, size: int):
+        self.data = concatenate_datasets([part.select_columns(["image", "label"]) for _, part in parts])
+        self.owner = np.repeat([number for number, _ in parts], [len(part) for _, part in parts])
+        self.unreadable = Unreadable(len(self.data))
+        self.view = SimpleNamespace(**{**config.to_dict(), "input_size": size, "tiny_input_size": 0})
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
+        record = self.data[index]
+        try:
+            image = read_rgb(record["image"])
+        except Exception as error:
+            self.unreadable.add(record["image"], error)
+            return torch.zeros(3, self.view.input_size, self.view.input_size), record["label"], -1
+        views = make_views(image, self.view, max_views=1)
+        return views.pixels[0], record["label"], int(self.owner[index])
+
+
+def eval_views(held: list[tuple[Source, Dataset]], config, size: int) -> list[EvalViews]:
+    """The validation splits of all sources, those of one side together."""
+    sides: dict[int, list] = {}
+    for number, (source, data) in enumerate(held):
+        sides.setdefault(source.size or size, []).append((number, data))
+    return [EvalViews(parts, config, side) for side, parts in sides.items()]
 
 
 @torch.inference_mode()
