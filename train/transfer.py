@@ -18,6 +18,7 @@ from itertools import chain, combinations
 from pathlib import Path
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -26,7 +27,6 @@ from train.choose import parse_where
 from train.data import load_split
 from train.draws import draw_weights
 from train.plots import transfer_curves
-from train.teach import fitted
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
 
@@ -36,7 +36,7 @@ class Probe:
 
     def __init__(self, data, column: str, balance: list[str], match: str, unmatched: float):
         self.data, self.how = data, (balance, 4.0, match, unmatched)
-        self.said = np.array(data["teacher"], np.float32)[:, :-1]  # the last is the opinion, which knows labels
+        self.said = np.array(data["teacher"], np.float32)
         self.labels, self.values = np.asarray(data["label"]), np.asarray([str(value) for value in data[column]])
 
     def rows(self, values: list[str]) -> np.ndarray:
@@ -45,7 +45,7 @@ class Probe:
     def auc(self, learned: np.ndarray, asked: np.ndarray) -> float:
         """AUC in the rows asked of a regression on those learned, weighted as training draws them."""
         weights = draw_weights(self.data.select(learned), *self.how) * len(learned)
-        model = fitted(self.said[learned], self.labels[learned], weights)
+        model = LogisticRegression(C=0.01, max_iter=200).fit(self.said[learned], self.labels[learned], weights)
         return float(roc_auc_score(self.labels[asked], model.decision_function(self.said[asked])))
 
 
