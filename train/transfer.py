@@ -57,7 +57,7 @@ def by_collections(probe: Probe, collections: dict[str, list[str]]) -> list[dict
         found.append({})
         for name, values in collections.items():
             others = [other for other in collections if other != name]
-            learned = [[*chain(*(collections[name] for name in some))] for some in combinations(others, count)]
+            learned = [[*chain(*(collections[other] for other in some))] for some in combinations(others, count)]
             rows = [np.concatenate((rest, probe.rows(some))) for some in learned]
             found[-1][name] = float(np.mean([probe.auc(some, probe.rows(values)) for some in rows]))
     return found
