@@ -26,17 +26,9 @@ from .provenance import Provenance
 from .runtime import usable_cpus
 from .scan_readers import Readers
 from .scan_sources import SourceError, find_source
+from .scan_table import FORMATS, KINDS, PART_ROWS, by_part, flat, join_parts, part_path, write_part
 from .views import Views, to_tensor
 
-PART_ROWS = 256
-FORMATS = (".parquet", ".csv", ".jsonl")
-KINDS = {
-    "file": str, "verdict": str, "p_fake": float, "logit": float, "decided_by": str, "pixel_verdict": str,
-    "threshold": float, "unsure_low": float, "unsure_high": float, "views": int, "width": int, "height": int,
-    "format": str, "mode": str, "bytes": int, "sha256": str, "notes": str, "provenance": str, "model_id": str,
-    "model_revision": str, "model_sha256": str, "runtime": str, "error_code": str, "error_message": str,
-    "generator": str, "generator_p": float,
-}  # fmt: skip
 CUT_KEYS = ("input_size", "tiny_side", "tiny_input_size", "max_views", "few_views_area", "whole_views", "crop_scale",
             "mirror_single", "squash")  # fmt: skip
 
@@ -101,7 +93,7 @@ def scan(
     if share.rank * PART_ROWS >= max(1, pictures.count) or _is_finished(output, folder, plan, resume, share):
         return {"rows": 0, "errors": 0, "seconds": 0.0, "images_per_s": 0.0}
     parts = range(-(-pictures.count // PART_ROWS))
-    mine = {part for part in parts if part % share.world == share.rank and not _part(folder, part).exists()}
+    mine = {part for part in parts if part % share.world == share.rank and not part_path(folder, part).exists()}
     readers = Readers(
         workers or cpus,
         {key: getattr(detector.config, key) for key in CUT_KEYS},
@@ -114,14 +106,14 @@ def scan(
     began = time.monotonic()
     total = sum(min(PART_ROWS, pictures.count - part * PART_ROWS) for part in mine)
     with _bar(total, share) as bar:
-        for part, table in _by_part(_rows(detector, stream, batch_size, bar)):
-            _write_part(table, _part(folder, part))
+        for part, table in by_part(_rows(detector, stream, batch_size, bar)):
+            write_part(table, part_path(folder, part))
             rows, errors = rows + len(table), errors + sum(row["error_code"] is not None for row in table)
     seconds = time.monotonic() - began
     if share.rank == 0:
-        while missing := [part for part in parts if not _part(folder, part).exists()]:
+        while missing := [part for part in parts if not part_path(folder, part).exists()]:
             time.sleep(0.2 if len(missing) < 10 else 1)  # other processes are at it; a dead one ends this one too
-        _join([_part(folder, part) for part in parts], output)
+        join_parts([part_path(folder, part) for part in parts], output)
         shutil.rmtree(folder)
     return {"rows": rows, "errors": errors, "seconds": seconds, "images_per_s": rows / max(seconds, 1e-9)}
 
@@ -176,10 +168,6 @@ def _is_finished(output: Path, folder: Path, plan: dict, resume: bool, share: Sh
     return False
 
 
-def _part(folder: Path, part: int) -> Path:
-    return folder / f"{part:06d}.parquet"
-
-
 def _rows(detector: Detector, stream: Iterator, batch_size: int, bar) -> Iterator[tuple[int, dict]]:
     """(number, row of the table) in order, scored in batches."""
     batch: list[tuple] = []
@@ -213,76 +201,3 @@ def _job(name: str, answer: dict, crops: bytes, config) -> Job | None:
     found = Provenance.from_dict(answer["provenance"]) if answer["provenance"] is not None else None
     stand_in = SimpleNamespace(size=(width, height), width=width, height=height)  # the pixels stayed where they were
     return Job(LoadedImage(stand_in, answer["facts"], tuple(answer["notes"]), None, found), views, name, {})
-
-
-def flat(name: str, answer: dict) -> dict:
-    """A Verdict's dictionary, or {"error": {code, message}}, as one row; what does not apply is None.
-
-    Times are left out: they differ from run to run. Lists and objects become JSON texts; of `generator` the named
-    family is kept, and how likely it is.
-    """
-    row = dict.fromkeys(KINDS) | {"file": name}
-    if "error" in answer:
-        return row | {"error_code": answer["error"]["code"], "error_message": answer["error"]["message"]}
-    row |= {key: answer[key] for key in ("verdict", "p_fake", "logit", "decided_by", "pixel_verdict", "threshold")}
-    row |= {key: answer["image"][key] for key in ("width", "height", "format", "mode", "bytes", "sha256")}
-    row |= {f"model_{key}": answer["model"][key] for key in ("id", "revision", "sha256")}
-    row["unsure_low"], row["unsure_high"] = answer["unsure_band"]
-    row["runtime"], row["views"] = answer["model"]["runtime"], answer["views"]
-    if answer["generator"]:
-        row["generator"], row["generator_p"] = next(iter(answer["generator"].items()))
-    row["notes"] = json.dumps(answer["notes"], ensure_ascii=False)
-    if answer["provenance"] is not None:
-        said = {key: value for key, value in answer["provenance"].items() if key != "ms"}
-        row["provenance"] = json.dumps(said, ensure_ascii=False)
-    return row
-
-
-def _by_part(rows: Iterator[tuple[int, dict]]) -> Iterator[tuple[int, list[dict]]]:
-    part, table = None, []
-    for number, row in rows:
-        if table and number // PART_ROWS != part:
-            yield part, table
-            table = []
-        part = number // PART_ROWS
-        table.append(row)
-    if table:
-        yield part, table
-
-
-def _write_part(rows: list[dict], path: Path) -> None:
-    """Writes a part so that it is there as a whole or not at all, also after a power cut."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    partial = path.with_suffix(".partial")
-    pq.write_table(pa.Table.from_pylist(rows, _schema()), partial)
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def _schema():
-    import pyarrow as pa
-
-    kinds = {str: pa.string(), float: pa.float64(), int: pa.int64()}
-    return pa.schema([(name, kinds[kind]) for name, kind in KINDS.items()])
-
-
-def _join(parts: list[Path], output: Path) -> None:
-    """Joins the parts in order, one at a time in memory."""
-    import pyarrow.csv
-    import pyarrow.parquet as pq
-
-    partial, kind = output.with_name(output.name + ".partial"), output.suffix.lower()
-    tables = (pq.read_table(part) for part in parts)
-    if kind == ".jsonl":
-        with partial.open("w", encoding="utf-8") as file:
-            for table in tables:
-                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
-    else:
-        make = pq.ParquetWriter if kind == ".parquet" else pyarrow.csv.CSVWriter
-        with make(partial, _schema()) as writer:
-            for table in tables:
-                writer.write_table(table)
-    os.replace(partial, output)

@@ -151,7 +151,7 @@ def read_parts(args: argparse.Namespace) -> tuple[list[str], list[Part]]:
     """Scores every data set in every tier; names and (z, labels) of each."""
     from fakedet import Detector
     from train.evalset import TIERS, load_evalset
-    from train.evaluation import score_tier
+    from train.scoring import score_tier
 
     detector, names, parts = Detector.from_pretrained(args.model, provenance=False), [], []
     for data in args.data:
