@@ -1,4 +1,4 @@
-"""Images of an evaluation through `fakedet.Detector`, the code that users run: scores in a tier, and how long it takes."""
+"""Images of an evaluation through `fakedet.Detector`, the code that users run: their scores, and how long it takes."""
 
 from __future__ import annotations
 
