@@ -7,7 +7,8 @@
 Importing the package registers the model with transformers' Auto classes and `pipeline("image-classification")`.
 """
 
-from .model import FakeDetConfig, FakeDetForImageClassification
+from .configuration import FakeDetConfig
+from .model import FakeDetForImageClassification
 from .processing import FakeDetImageProcessor, register
 from .version import __version__
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .model import FakeDetConfig
+from .configuration import FakeDetConfig
 
 OTHER = "other"  # the family of all that have no family of their own; it takes part, and is never named
 

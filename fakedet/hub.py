@@ -18,7 +18,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 
-from .model import FakeDetConfig, FakeDetForImageClassification
+from .configuration import FakeDetConfig
+from .model import FakeDetForImageClassification
 from .processing import FakeDetImageProcessor
 from .pull import ModelError, fetch, remember
 

@@ -10,7 +10,8 @@ from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
-from .model import FakeDetConfig, FakeDetForImageClassification
+from .configuration import FakeDetConfig
+from .model import FakeDetForImageClassification
 from .views import make_views
 
 KEYS = (

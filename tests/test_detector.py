@@ -129,8 +129,9 @@ def test_icons_and_photographs_of_one_batch_may_have_views_of_different_sides(tm
     # A checkpoint may look at icons in smaller views; order, scores and the pipeline's answers must not care.
     from transformers import pipeline
 
+    from fakedet.configuration import FakeDetConfig
     from fakedet.hub import save_checkpoint
-    from fakedet.model import FakeDetConfig, FakeDetForImageClassification
+    from fakedet.model import FakeDetForImageClassification
 
     config = detector.config.to_dict() | {"input_size": 96, "tiny_side": 48, "tiny_input_size": 64}
     model = FakeDetForImageClassification(FakeDetConfig.from_dict(config))

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from fakedet.model import FakeDetConfig
+from fakedet.configuration import FakeDetConfig
 from train.augment import PRESETS, augment
 from train.build import build_model, trainable_layers
 from train.data import Source
@@ -244,7 +244,7 @@ def test_icons_and_photographs_are_trained_in_views_of_their_own_side():
     import datasets
     from torch.utils.data import DataLoader
 
-    from fakedet.model import FakeDetConfig
+    from fakedet.configuration import FakeDetConfig
 
     def images(side: int) -> datasets.Dataset:
         rng = np.random.default_rng(side)

@@ -106,8 +106,8 @@ def reported(far, place, prepared, trained) -> Path:
 def test_training_pushes_once_with_all_that_a_repository_needs(far, trained):
     repo = far.repo("lab/one")
     first = repo.commits[repo.tags["v1"]]
-    assert {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "training.json", "model.py",
-            "views.py", "processing.py"} <= set(first)  # fmt: skip
+    assert {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "training.json",
+            "configuration.py", "model.py", "views.py", "processing.py"} <= set(first)  # fmt: skip
     assert repo.private and repo.messages.count("start") == 1 and len(repo.commits) <= 3
     assert first["model.safetensors"].data == (trained / "model.safetensors").read_bytes()
     assert not far.unknown, "the stand-in lacks a route"

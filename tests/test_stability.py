@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from fakedet import Detector
-from fakedet.model import FakeDetConfig
+from fakedet.configuration import FakeDetConfig
 from fakedet.stability import jpeg_copy, worn_copies
 from fakedet.views import make_views
 

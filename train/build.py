@@ -9,7 +9,8 @@ import timm
 import torch
 from safetensors.torch import load_file
 
-from fakedet.model import FakeDetConfig, FakeDetForImageClassification
+from fakedet.configuration import FakeDetConfig
+from fakedet.model import FakeDetForImageClassification
 
 log = logging.getLogger("fakedet.train")
 INPUT_SIZE = 224  # where neither a flag nor a checkpoint says otherwise

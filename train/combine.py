@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from fakedet.configuration import FakeDetConfig
 from fakedet.hub import ModelError, load_checkpoint, save_checkpoint
-from fakedet.model import FakeDetConfig, FakeDetForImageClassification
+from fakedet.model import FakeDetForImageClassification
 from train.build import one_network
 
 SAME = ("backbone", "hidden_size", "image_mean", "image_std")

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from fakedet.configuration import FakeDetConfig
 from fakedet.families import view_shares
 from fakedet.hub import WEIGHTS, Checkpoint, save_checkpoint
-from fakedet.model import FakeDetConfig, FakeDetForImageClassification
+from fakedet.model import FakeDetForImageClassification
 
 FEW_NAMED = 20  # names that a share of right ones is measured on at least
 Head = tuple[np.ndarray, np.ndarray]  # weight (F, C), bias (F,)

@@ -12,9 +12,9 @@ from train.push import Plan, PublishError
 from train.record import NAME as RECORD
 from train.record import private_paths
 
-CODE = ("model.py", "views.py", "processing.py")
+CODE = ("configuration.py", "model.py", "views.py", "processing.py")
 AUTO_MAP = {
-    "AutoConfig": "model.FakeDetConfig",
+    "AutoConfig": "configuration.FakeDetConfig",
     "AutoModelForImageClassification": "model.FakeDetForImageClassification",
     "AutoImageProcessor": "processing.FakeDetImageProcessor",
 }
