@@ -23,7 +23,12 @@ def report(sha: str = "ab" * 32, auc: float = 0.91234) -> dict:
         "three_answers": {"coverage": 0.4, "false_alarms": 0.031},
         "by": {
             "generator": [group | {"name": "a|b"}],
-            "source": [group | {"name": "mixed", "n_real": 50, "n_fake": 60, "auc": 0.66, "against": "itself"}],
+            "source": [
+                group | {"name": "mixed", "n_real": 50, "n_fake": 60, "auc": 0.66, "against": "itself"},
+                group | {"name": "album", "n_real": 45, "n_fake": 0, "auc": 0.61, "against": "all fakes"},
+                group | {"name": "few", "n_real": 4, "n_fake": 0, "auc": 0.5, "against": "all fakes"},
+                group | {"name": "site", "n_real": 0, "n_fake": 30, "auc": 0.7, "against": "all reals"},
+            ],
         },
     }
     return {
@@ -49,6 +54,8 @@ def test_the_table_goes_between_the_markers_and_a_second_run_changes_nothing(fol
     assert "| wild, unseen | web | 210 / 190 | 0.9123 | 83.5 % | 50.0 % | 0.042 | 40.0 % | 3.1 % |" in text
     assert "| a/b | 35 | 0.90 | 0.90 |" in text
     assert "| *inside mixed* | 60 / 50 | 0.66 | 0.66 |" in text
+    assert "| *photographs of album* | 0 / 45 | 0.61 | 0.61 |" in text
+    assert "few" not in text and "site" not in text  # chance; and the same as its generator
     assert "    python train/evaluate.py --data d" in text
 
 

@@ -51,19 +51,26 @@ def main_table(reports: dict[str, dict]) -> str:
 
 
 def group_table(title: str, report: dict, least: int) -> str:
-    """AUC per generator, and inside each collection of both classes, tier by tier; "" where that says nothing more.
+    """AUC per generator, of each source of photographs, and inside each collection of both classes, tier by tier.
 
-    Groups of fewer than `least` fakes are left out: their figure would be chance.
+    "" where that says nothing more. Groups of fewer than `least` fakes, or photographs where there are no fakes, are
+    left out: their figure would be chance.
     """
     tiers = list(report["tiers"])
     rows: dict[str, list] = {}
     for tier in tiers:
         by = report["tiers"][tier]["by"]
-        inside = [
-            row | {"name": f"*inside {row['name']}*"} for row in by.get("source", ()) if row["against"] == "itself"
+        named = {
+            "itself": "*inside {}*",
+            "all fakes": "*photographs of {}*",
+        }  # sources of fakes alone: see the generators
+        sources = [
+            row | {"name": named[row["against"]].format(row["name"])}
+            for row in by.get("source", ())
+            if row["against"] in named
         ]
-        for row in [*by.get("generator", ()), *inside]:
-            if row["n_fake"] < least:
+        for row in [*by.get("generator", ()), *sources]:
+            if (row["n_fake"] or row["n_real"]) < least:
                 continue
             counts = f"{row['n_fake']} / {row['n_real']}" if row["n_real"] else str(row["n_fake"])
             rows.setdefault(row["name"], [row["name"], counts, *[""] * len(tiers)])[2 + tiers.index(tier)] = plain(
@@ -71,9 +78,10 @@ def group_table(title: str, report: dict, least: int) -> str:
             )
     if len(rows) < 2:
         return ""
-    reals = report["tiers"][tiers[0]]["metrics"]["n_real"]
+    counts = report["tiers"][tiers[0]]["metrics"]
     order = sorted(rows.values(), key=lambda row: (row[0].startswith("*"), row[2]))
-    words = f"AUC in {title.replace('**', '')}: per generator, against its {reals} photographs; *inside* one collection"
+    words = (f"AUC in {title.replace('**', '')}: per generator, against its {counts['n_real']} photographs; "
+             f"*photographs* of one source, against its {counts['n_fake']} fakes; *inside* one collection")  # fmt: skip
     return grid([words, "fakes / reals", *tiers], order)
 
 
@@ -110,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="train/results.py", description="One table out of several evaluation reports.")
     p.add_argument("reports", nargs="+", metavar="TITLE=FOLDER", help="folders that train/evaluate.py wrote")
     p.add_argument("--into", nargs="+", type=Path, default=[], help="Markdown files with the two marker lines")
-    p.add_argument("--least", type=int, default=10, help="leave groups of fewer fakes out of the lists by generator")
+    p.add_argument("--least", type=int, default=10, help="leave generators and sources of fewer images out")
     args = p.parse_args(argv)
     reports = {}
     for item in args.reports:
