@@ -7,6 +7,7 @@ blue = real, vermilion with hatching or dashes = AI-generated. Nothing here open
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -229,14 +230,14 @@ def _both_classes(curves: dict[str, tuple]) -> list[tuple[str, tuple]]:
 def transfer_curves(others: list[dict], shares: Iterable[float], by_share: list[dict], path: Path) -> None:
     """Draws AUC in collections left out (thin: each; thick: mean) over the others learned, and over the images."""
     figure, both = _figure(9.6, 4.4, ncols=2, sharey=True)
-    shares = [100 * share for share in shares]
-    for axes, steps, rows, label in ((both[0], range(len(others)), others, "other collections learned"),
-                                     (both[1], shares, by_share, "% of the images learned")):  # fmt: skip
-        for (color, dash), name in zip(LINES * len(rows[0]), rows[0], strict=False):
-            axes.plot(list(steps), [row[name] for row in rows], dash, color=color, linewidth=1.2, label=name)
+    counts, percent = list(range(len(others))), [100 * share for share in shares]
+    for axes, steps, rows, label in ((both[0], counts, others, "other collections learned"),
+                                     (both[1], percent, by_share, "% of the images learned")):  # fmt: skip
+        for (color, dash), name in zip(cycle(LINES), rows[0], strict=False):
+            axes.plot(steps, [row[name] for row in rows], dash, color=color, linewidth=1.2, label=name)
         means = [np.mean(list(row.values())) for row in rows]
-        axes.plot(list(steps), means, "o-", color=GREY, linewidth=3, label="mean")
-        axes.set_xticks(list(steps), [f"{step:g}" for step in steps])
+        axes.plot(steps, means, "o-", color=GREY, linewidth=3, label="mean")
+        axes.set_xticks(steps, [f"{step:g}" for step in steps])
         axes.set_xlabel(label)
         axes.grid(axis="y")
     both[0].set_ylabel("AUC in the one left out")

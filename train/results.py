@@ -50,6 +50,10 @@ def main_table(reports: dict[str, dict]) -> str:
     return grid(HEAD, rows)
 
 
+# How a source is named by what it is measured against; sources of fakes alone are left to the generators.
+SOURCES = {"itself": "*inside {}*", "all fakes": "*photographs of {}*"}
+
+
 def group_table(title: str, report: dict, least: int) -> str:
     """AUC per generator, of each source of photographs, and inside each collection of both classes, tier by tier.
 
@@ -60,14 +64,10 @@ def group_table(title: str, report: dict, least: int) -> str:
     rows: dict[str, list] = {}
     for tier in tiers:
         by = report["tiers"][tier]["by"]
-        named = {
-            "itself": "*inside {}*",
-            "all fakes": "*photographs of {}*",
-        }  # sources of fakes alone: see the generators
         sources = [
-            row | {"name": named[row["against"]].format(row["name"])}
+            row | {"name": SOURCES[row["against"]].format(row["name"])}
             for row in by.get("source", ())
-            if row["against"] in named
+            if row["against"] in SOURCES
         ]
         for row in [*by.get("generator", ()), *sources]:
             if (row["n_fake"] or row["n_real"]) < least:
@@ -78,10 +78,10 @@ def group_table(title: str, report: dict, least: int) -> str:
             )
     if len(rows) < 2:
         return ""
-    counts = report["tiers"][tiers[0]]["metrics"]
+    all_of = report["tiers"][tiers[0]]["metrics"]
     order = sorted(rows.values(), key=lambda row: (row[0].startswith("*"), row[2]))
-    words = (f"AUC in {title.replace('**', '')}: per generator, against its {counts['n_real']} photographs; "
-             f"*photographs* of one source, against its {counts['n_fake']} fakes; *inside* one collection")  # fmt: skip
+    words = (f"AUC in {title.replace('**', '')}: per generator, against its {all_of['n_real']} photographs; "
+             f"*photographs* of one source, against its {all_of['n_fake']} fakes; *inside* one collection")  # fmt: skip
     return grid([words, "fakes / reals", *tiers], order)
 
 

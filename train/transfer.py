@@ -16,6 +16,7 @@ import json
 import sys
 from itertools import chain, combinations
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -27,8 +28,9 @@ from train.choose import parse_where
 from train.data import load_split
 from train.draws import draw_weights
 from train.plots import transfer_curves
+from train.results import grid, plain
 
-SHARES = (0.1, 0.25, 0.5, 1.0)
+SHARES = (0.1, 0.25, 0.5)  # and all of them
 
 
 class Probe:
@@ -64,25 +66,23 @@ def by_collections(probe: Probe, collections: dict[str, list[str]]) -> list[dict
 
 
 def by_images(probe: Probe, collections: dict[str, list[str]], repeats: int, seed: int) -> list[dict[str, float]]:
-    """The same of all the others, of each share of their images; mean over so many draws of them."""
+    """The same of all the others, of each of SHARES of their images; mean over so many draws of them."""
     rng, found = np.random.default_rng(seed), []
     for share in SHARES:
         found.append({})
         for name, values in collections.items():
             asked = probe.rows(values)
             others = np.setdiff1d(np.arange(len(probe.values)), asked)
-            draws = [rng.permutation(others)[: round(share * len(others))] for _ in range(repeats if share < 1 else 1)]
+            draws = [rng.permutation(others)[: round(share * len(others))] for _ in range(repeats)]
             found[-1][name] = float(np.mean([probe.auc(some, asked) for some in draws]))
     return found
 
 
 def table(first: str, steps: list, found: list[dict[str, float]]) -> str:
     names = list(found[0])
-    lines = [f"| {first} | {' | '.join(names)} | mean |", "|---" * (len(names) + 2) + "|"]
-    for step, row in zip(steps, found, strict=True):
-        values = [*row.values(), np.mean(list(row.values()))]
-        lines.append(f"| {step} | {' | '.join(f'{value:.3f}' for value in values)} |")
-    return "\n".join(lines)
+    rows = [[str(step), *(plain(row[name], 3) for name in names), plain(mean(row.values()), 3)]
+            for step, row in zip(steps, found, strict=True)]  # fmt: skip
+    return grid([first, *names, "mean"], rows)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -112,17 +112,18 @@ def main(argv: list[str] | None = None) -> None:
             p.error(f"--collections: {name} has not both classes")
     if len(collections) < 2:
         p.error("--collections: two at least, for one has no others")
-    collected, shared = by_collections(probe, collections), by_images(probe, collections, args.repeats, args.seed)
+    collected = by_collections(probe, collections)
+    shares, shared = [*SHARES, 1.0], [*by_images(probe, collections, args.repeats, args.seed), collected[-1]]
     output = Path(args.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     steps = list(range(len(collected)))
-    shares = [f"{share:.0%}" for share in SHARES]
-    text = f"{table('others learned', steps, collected)}\n\n{table('share of the images', shares, shared)}\n"
+    percent = [f"{share:.0%}" for share in shares]
+    text = f"{table('others learned', steps, collected)}\n\n{table('share of the images', percent, shared)}\n"
     (output / "transfer.md").write_text(text)
     numbers = {"data": args.data, "split": args.split, "collections": collections, "others": collected,
-               "shares": dict(zip(map(str, SHARES), shared, strict=True))}  # fmt: skip
+               "shares": dict(zip(map(str, shares), shared, strict=True))}  # fmt: skip
     (output / "transfer.json").write_text(json.dumps(numbers, indent=1))
-    transfer_curves(collected, SHARES, shared, output / "transfer.png")
+    transfer_curves(collected, shares, shared, output / "transfer.png")
     print(text)
 
 
