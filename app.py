@@ -46,11 +46,12 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from fakedet import Detector, endpoints, page, panels, tabs
-from fakedet.api import Scorer, create_api
+from fakedet import Detector
 from fakedet.hub import ModelError
 from fakedet.images import Limits
-from fakedet.mcp_answers import answer_in_json
+from fakedet.web import endpoints, page, panels, tabs
+from fakedet.web.api import Scorer, create_api
+from fakedet.web.mcp_answers import answer_in_json
 
 HERE = Path(__file__).resolve().parent
 

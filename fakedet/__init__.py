@@ -7,10 +7,10 @@
 Importing the package registers the model with transformers' Auto classes and `pipeline("image-classification")`.
 """
 
-from .configuration import FakeDetConfig
-from .model import FakeDetForImageClassification
-from .processing import FakeDetImageProcessor, register
-from .version import __version__
+from fakedet.network.configuration import FakeDetConfig
+from fakedet.network.model import FakeDetForImageClassification
+from fakedet.network.processing import FakeDetImageProcessor, register
+from fakedet.version import __version__
 
 register()
 
@@ -33,7 +33,7 @@ def __getattr__(name: str):
 
         return getattr(detector, name)
     if name == "ImageError":
-        from .images import ImageError
+        from fakedet.images import ImageError
 
         return ImageError
     raise AttributeError(f"module 'fakedet' has no attribute {name!r}")

@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
 def walk(paths: list[str]) -> list[str]:
     """Files as given, folders replaced by the images in them. A path that is not there stays, to be reported."""
-    from .images import iter_image_files
+    from fakedet.images import iter_image_files
 
     found: list[str] = []
     for path in paths:
@@ -93,7 +93,7 @@ def describe(verdict) -> str:
 
 
 def predict(args) -> int:
-    from .detector import Detector, Failure
+    from fakedet.detector import Detector, Failure
 
     files = walk(args.paths)
     if not files:
@@ -121,7 +121,7 @@ def predict(args) -> int:
 
 
 def scan(args) -> int:
-    from .scan import scan
+    from fakedet.scan.run import scan
 
     model = args.model or os.environ.get("FAKEDET_MODEL")
     done = scan(args.source, args.output, model, args.revision, args.runtime, args.resume, args.batch_size,
@@ -133,14 +133,14 @@ def scan(args) -> int:
 
 
 def bench(args) -> int:
-    from .bench import main
+    from fakedet.bench.run import main
 
     return main(args)
 
 
 def info(args) -> int:
-    from . import __version__
-    from .hub import load_checkpoint
+    from fakedet import __version__
+    from fakedet.hub import load_checkpoint
 
     checkpoint = load_checkpoint(args.model or os.environ.get("FAKEDET_MODEL"), args.revision)
     config = checkpoint.model.config
@@ -160,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
         if value is not None and value < 1:
             print(f"--{name} must be at least 1.", file=sys.stderr)
             return 2
-    from .hub import ModelError
+    from fakedet.hub import ModelError
 
     try:
         return {"predict": predict, "scan": scan, "bench": bench, "info": info}[args.command](args)

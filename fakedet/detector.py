@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from . import families
-from .heatmap import assemble
-from .hub import Checkpoint, load_checkpoint
-from .images import CorruptImage, ImageError, Limits, LoadedImage, open_image
-from .provenance import join, read_provenance
-from .runtime import make_runtime
-from .stability import flips, unstable_note, worn_copies
-from .verdict import Failure, Verdict
-from .views import Views, make_views
+from fakedet.hub import Checkpoint, load_checkpoint
+from fakedet.images import CorruptImage, ImageError, Limits, LoadedImage, open_image
+from fakedet.network import families
+from fakedet.network.heatmap import assemble
+from fakedet.network.runtime import make_runtime
+from fakedet.network.views import Views, make_views
+from fakedet.provenance import join, read_provenance
+from fakedet.stability import degraded_copies, flips, unstable_note
+from fakedet.verdict import Failure, Verdict
 
 __all__ = ["Detector", "Failure", "Verdict"]
 
@@ -29,7 +29,7 @@ PROVENANCE_MS = 500
 
 
 @dataclass(frozen=True)
-class Seen:
+class ViewOutputs:
     """What the network said of one image's views: raw logits (V,), maps (V, h, w), milliseconds, families (V, F)."""
 
     logits: np.ndarray
@@ -39,7 +39,7 @@ class Seen:
 
 
 @dataclass
-class Job:
+class PreparedImage:
     """An image on its way: loaded and cut, not yet scored."""
 
     loaded: LoadedImage
@@ -112,7 +112,7 @@ class Detector:
         Raises:
             ImageError: The input cannot be scored; the message says why in one sentence.
         """
-        return self.judge([self._prepare(image)], heatmap, stability)[0]
+        return self.predict_prepared([self._prepare(image)], heatmap, stability)[0]
 
     def predict_many(
         self, images: Iterable, batch_size: int = 32, heatmap: bool = False, stability: bool = False
@@ -128,13 +128,15 @@ class Detector:
             raise ValueError("batch_size must be at least 1")
         source = iter(images)
         while chunk := list(islice(source, batch_size)):
-            jobs: list[Job | Failure] = []
+            jobs: list[PreparedImage | Failure] = []
             for image in chunk:
                 try:
                     jobs.append(self._prepare(image))
                 except ImageError as error:
                     jobs.append(Failure(error, name_of(image)))
-            verdicts = iter(self.judge([job for job in jobs if isinstance(job, Job)], heatmap, stability))
+            verdicts = iter(
+                self.predict_prepared([job for job in jobs if isinstance(job, PreparedImage)], heatmap, stability)
+            )
             for job in jobs:
                 yield job if isinstance(job, Failure) else next(verdicts)
 
@@ -144,14 +146,14 @@ class Detector:
         z = logit / temperature + bias
         return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
 
-    def decide(self, p_fake: float, tiny: bool = False) -> str:
+    def classify(self, p_fake: float, tiny: bool = False) -> str:
         """ "real", "fake" or "unsure" for a calibrated probability."""
         low, high = self.config.calibration(tiny)[2]
         if low < p_fake < high:
             return "unsure"
         return "fake" if p_fake >= self.config.threshold else "real"
 
-    def _prepare(self, image) -> Job:
+    def _prepare(self, image) -> PreparedImage:
         started = time.perf_counter()
         loaded = image if isinstance(image, LoadedImage) else open_image(image, self.limits)
         decoded = time.perf_counter()
@@ -162,9 +164,9 @@ class Detector:
         cut = time.perf_counter()
         decode_ms = 1000 * (decoded - started) if loaded.ms is None else loaded.ms
         ms = {"decode": decode_ms, "views": 1000 * (cut - decoded)}
-        return Job(loaded, views, name_of(image), ms)
+        return PreparedImage(loaded, views, name_of(image), ms)
 
-    def judge(self, jobs: list[Job], heatmap: bool, stability: bool = False) -> list[Verdict]:
+    def predict_prepared(self, jobs: list[PreparedImage], heatmap: bool, stability: bool = False) -> list[Verdict]:
         """The verdicts on images that are loaded and cut; for callers that do this elsewhere."""
         if not jobs:
             return []
@@ -176,7 +178,7 @@ class Detector:
             for job, logit, seen, check in zip(jobs, scores, scored, checks, strict=True)
         ]
 
-    def _run(self, sets: list) -> list[Seen]:
+    def _run(self, sets: list) -> list[ViewOutputs]:
         """What the network says of each set of views; those of one side go together."""
         results: list = [None] * len(sets)
         sides = [views.shape[-1] for views in sets]
@@ -187,7 +189,7 @@ class Detector:
             share = 1000 * (time.perf_counter() - started) / len(places)
             for place in places:
                 end = at + len(sets[place])
-                results[place] = Seen(logits[at:end], maps[at:end], share, *(rows[at:end] for rows in more))
+                results[place] = ViewOutputs(logits[at:end], maps[at:end], share, *(rows[at:end] for rows in more))
                 at = end
         return results
 
@@ -197,27 +199,27 @@ class Detector:
             raise RuntimeError("the network gave a value that is not finite: the checkpoint is broken")
         return logit
 
-    def _is_tiny(self, job: Job) -> bool:
+    def _is_tiny(self, job: PreparedImage) -> bool:
         return min(job.loaded.image.size) < self.config.tiny_side
 
-    def _recheck(self, jobs: list[Job], scores: list[float]) -> list[dict | None]:
+    def _recheck(self, jobs: list[PreparedImage], scores: list[float]) -> list[dict | None]:
         """What worn copies of the decided images say, scored together; None for the undecided."""
         started, checks = time.perf_counter(), [None] * len(jobs)
         places, pixels = [], []
         for index, (job, logit) in enumerate(zip(jobs, scores, strict=True)):
             tiny = self._is_tiny(job)
-            if self.decide(self.calibrate(logit, tiny), tiny) == "unsure":
+            if self.classify(self.calibrate(logit, tiny), tiny) == "unsure":
                 continue  # nothing to turn round
-            for name, views in worn_copies(job.loaded.image, self.config).items():
+            for name, views in degraded_copies(job.loaded.image, self.config).items():
                 places.append((index, name))
                 pixels.append(views)
         if not pixels:
             return checks
         for (index, name), seen in zip(places, self._run(pixels), strict=True):
             tiny = self._is_tiny(jobs[index])
-            first = self.decide(self.calibrate(scores[index], tiny), tiny)
+            first = self.classify(self.calibrate(scores[index], tiny), tiny)
             p_fake = self.calibrate(self._aggregate(seen.logits), tiny)
-            other = self.decide(p_fake, tiny)
+            other = self.classify(p_fake, tiny)
             turned = flips(first, p_fake, self.config.threshold, other, self.config.stability_flip)
             check = checks[index] = checks[index] or {"stable": True, "first_verdict": first, "copies": []}
             check["copies"].append({"copy": name, "p_fake": round(p_fake, 6), "verdict": other})
@@ -227,14 +229,18 @@ class Detector:
             jobs[index].ms["stability"] = share
         return checks
 
-    def _verdict(self, job: Job, logit: float, seen: Seen, heatmap: bool, stability: dict | None) -> Verdict:
+    def _verdict(
+        self, job: PreparedImage, logit: float, seen: ViewOutputs, heatmap: bool, stability: dict | None
+    ) -> Verdict:
         image, views, tiny = job.loaded.image, job.views, self._is_tiny(job)
         p_fake = self.calibrate(logit, tiny)
         notes = list(job.loaded.notes)
         if min(image.size) < TINY_SIDE:
-            notes.append(f"The image is tiny ({image.width} x {image.height} pixels): there is little to judge by.")
+            notes.append(
+                f"The image is tiny ({image.width} x {image.height} pixels): there is little to predict_prepared by."
+            )
         ms = job.ms | {"network": seen.ms}
-        verdict, found, joined = self.decide(p_fake, tiny), None, None
+        verdict, found, joined = self.classify(p_fake, tiny), None, None
         if stability and not stability["stable"]:
             verdict = "unsure"
             notes.append(unstable_note(stability, self.config.threshold))

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .views import crop_corners, make_views, to_tensor, view_limit, view_side
+from fakedet.network.views import crop_corners, make_views, to_tensor, view_limit, view_side
 
 BLOCK = 16  # pixels of a JPEG block whose colour is stored at half the resolution
 
 
-def worn_copies(image: Image.Image, config) -> dict[str, torch.Tensor]:
+def degraded_copies(image: Image.Image, config) -> dict[str, torch.Tensor]:
     """The views of each copy.
 
     Args:

@@ -87,7 +87,7 @@ class Verdict:
     @property
     def heatmap(self) -> np.ndarray | None:
         """(H, W) in 0..1: where the evidence for the answer lies (for "fake" when unsure); None without a map."""
-        from .heatmap import evidence
+        from fakedet.network.heatmap import evidence
 
         if self.signed_map is None:
             return None
@@ -99,7 +99,7 @@ class Verdict:
         Raises:
             ValueError: The verdict was made without `heatmap=True`.
         """
-        from .heatmap import overlay
+        from fakedet.network.heatmap import overlay
 
         if self.signed_map is None or self.picture is None:
             raise ValueError("no heat map was computed: call predict(image, heatmap=True)")

@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-MOST_S, MOST_MB = 5.0, 1000
+MAX_S, MAX_MB = 5.0, 1000
 PAGE_KINDS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".zip")
 PAGE_BYTES, PAGE_FILES = 40 * 2**20, 60  # of one upload through the browser
 
@@ -227,8 +227,8 @@ def run(folder: Path, surfaces: list[str]) -> dict:
 
 def summary(rows: list[tuple]) -> dict:
     """Counts, extremes and failures of one surface."""
-    slow = [f"{name}: {seconds:.1f} s" for name, _, seconds, _ in rows if seconds > MOST_S]
-    large = [f"{name}: {mb:.0f} MB" for name, _, _, mb in rows if mb > MOST_MB]
+    slow = [f"{name}: {seconds:.1f} s" for name, _, seconds, _ in rows if seconds > MAX_S]
+    large = [f"{name}: {mb:.0f} MB" for name, _, _, mb in rows if mb > MAX_MB]
     broken = [f"{name}: {word}" for name, word, *_ in rows if word.startswith("FAILED")]
     slowest, largest = max(rows, key=lambda r: r[2]), max(rows, key=lambda r: r[3])
     return {

@@ -5,7 +5,7 @@
 
 Each worker is a process of its own under a memory limit. The input at hand lies in a file before it is tried, so that
 a crash or a hang in a C library leaves it behind; failing inputs are kept in artifacts/fuzz. A finding is a crash, an
-exception that is not an ImageError, more than `SLOW_S` seconds, more than `MOST_MB` of memory, memory that keeps
+exception that is not an ImageError, more than `SLOW_S` seconds, more than `MAX_MB` of memory, memory that keeps
 growing, an answer that is no valid JSON, or a sentence that does not end. Exit code 0 without a finding, else 1.
 """
 
@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SLOW_S, HANG_S, MOST_MB, LEAK_MB = 2.0, 10.0, 1000, 96
+SLOW_S, HANG_S, MAX_MB, LEAK_MB = 2.0, 10.0, 1000, 96
 BATCH = 20_000  # inputs that one process tries before memory is judged and a fresh one begins
 ODD = (0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 63, 64, 100, 127, 128, 200, 250, 254, 255)
 WIDE = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -133,7 +133,7 @@ def targets(names: list[str]) -> Callable[[bytes], str]:
             except ImageError as error:
                 word = error.code
                 assert str(error).endswith(".") and "\n" not in str(error) and str(ROOT) not in str(error), str(error)
-                assert "more memory" not in str(error), f"over {MOST_MB} MB"
+                assert "more memory" not in str(error), f"over {MAX_MB} MB"
         if "provenance" in names:
             found = read_provenance(data, image=image)
             joined = join("unsure", 0.5, found)
@@ -146,7 +146,7 @@ def targets(names: list[str]) -> Callable[[bytes], str]:
 
 def work(args: argparse.Namespace) -> None:
     """The worker: tries inputs until its number is reached; tells the parent of each through the file `at`."""
-    most = MOST_MB * 2**20
+    most = MAX_MB * 2**20
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     attempt, rng = targets(args.targets), random.Random(args.seed)

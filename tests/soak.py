@@ -27,7 +27,7 @@ from corpus import Memory, outcome
 from fuzz import next_input
 from seeds import encoded, seeds
 
-MOST_GROWTH = 0.10
+MAX_GROWTH = 0.10
 PICTURE = {"_type": "gradio.FileData"}
 
 
@@ -176,7 +176,7 @@ def main() -> int:
     failed = [word for word in report["outcomes"] if word.startswith(("FAILED", "upload", "call"))]
     good = not failed and before == after == ("scored", "scored")
     good = good and report["storm"]["busy_says_when"] and set(report["storm"]["statuses"]) == {200, 429}
-    good = good and (report["growth"] is None or report["growth"] < MOST_GROWTH)
+    good = good and (report["growth"] is None or report["growth"] < MAX_GROWTH)
     if args.report:
         args.report.parent.mkdir(parents=True, exist_ok=True)
         args.report.write_text(json.dumps(report, indent=1))

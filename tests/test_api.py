@@ -15,9 +15,9 @@ import pytest
 from conftest import ROOT, photo_like
 from fastapi.testclient import TestClient
 
-from fakedet import batch
-from fakedet.api import Scorer, create_api
 from fakedet.images import Limits
+from fakedet.web import batch
+from fakedet.web.api import Scorer, create_api
 
 
 @pytest.fixture(scope="module")

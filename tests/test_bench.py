@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from fakedet import FakeDetConfig, FakeDetForImageClassification
-from fakedet.bench import as_table, in_turns, rows_of
-from fakedet.bench_rivals import Hooked
+from fakedet.bench.rivals import Hooked
+from fakedet.bench.run import as_table, in_turns, rows_of
 
 ROOT = Path(__file__).resolve().parents[1]
 

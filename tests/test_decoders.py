@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from seeds import chunk, encoded, picture, seeds
 
-from fakedet.decoders import Decoders, DecodeTimeout
 from fakedet.images import CorruptImage, ImageError, Limits, TooManyBytes, open_image
 from fakedet.provenance import read_provenance
+from fakedet.sandbox.decoders import Decoders, DecodeTimeout
 
 
 @pytest.fixture(scope="module")

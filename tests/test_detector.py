@@ -15,7 +15,7 @@ from test_images import SHARED, STORED_AS, needs_shared
 
 from fakedet import Detector, ImageError
 from fakedet.detector import Failure
-from fakedet.heatmap import assemble, overlay
+from fakedet.network.heatmap import assemble, overlay
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples" / "images").iterdir())
@@ -120,7 +120,7 @@ def test_many_images_keep_their_order_and_one_bad_file_is_one_row(detector, fold
 
 def test_unsure_is_what_lies_strictly_inside_the_band(detector, monkeypatch):
     monkeypatch.setattr(detector.config, "unsure_band", [0.3, 0.8])
-    answers = [detector.decide(p) for p in (0.1, 0.3, 0.31, 0.5, 0.79, 0.8, 0.9)]
+    answers = [detector.classify(p) for p in (0.1, 0.3, 0.31, 0.5, 0.79, 0.8, 0.9)]
     assert answers == ["real", "real", "unsure", "unsure", "unsure", "fake", "fake"]
     assert detector.calibrate(-1e6) == 0 and detector.calibrate(1e6) == 1
 
@@ -129,9 +129,9 @@ def test_icons_and_photographs_of_one_batch_may_have_views_of_different_sides(tm
     # A checkpoint may look at icons in smaller views; order, scores and the pipeline's answers must not care.
     from transformers import pipeline
 
-    from fakedet.configuration import FakeDetConfig
     from fakedet.hub import save_checkpoint
-    from fakedet.model import FakeDetForImageClassification
+    from fakedet.network.configuration import FakeDetConfig
+    from fakedet.network.model import FakeDetForImageClassification
 
     config = detector.config.to_dict() | {"input_size": 96, "tiny_side": 48, "tiny_input_size": 64}
     model = FakeDetForImageClassification(FakeDetConfig.from_dict(config))
@@ -224,7 +224,7 @@ def test_a_prompt_with_markup_is_shown_as_text(detector, tmp_path):
     # The panel of the page is HTML made from a stranger's text.
     from PIL.PngImagePlugin import PngInfo
 
-    from fakedet import answer
+    from fakedet.web import answer
 
     info = PngInfo()
     prompt = "<img src=x onerror=alert(1)> **bold**"

@@ -23,12 +23,13 @@ from PIL import Image as PILImage
 from fakedet import Detector, FakeDetConfig, FakeDetForImageClassification
 from fakedet.hub import save_checkpoint
 from fakedet.images import open_image
-from fakedet.metrics import detection_metrics
-from train import calibrate, evaluation
-from train.curves import Wear
-from train.evalset import TIERS, ahead, load_evalset
-from train.probes import jpeg_quality, probe_table
-from train.summary import group_rows, score_shift, three_answers, worst_mistakes
+from train import calibrate
+from train.evaluation import run as evaluation
+from train.evaluation.curves import Degradation
+from train.evaluation.dataset import TIERS, load_evalset, prefetch
+from train.evaluation.metrics import detection_metrics
+from train.evaluation.probes import jpeg_quality, probe_table
+from train.evaluation.summary import group_rows, score_shift, three_answers, worst_mistakes
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPED = "--model model --data data --output_dir out --tiers clean web --curve_samples 12"
@@ -116,8 +117,13 @@ def test_each_wear_does_what_it_says():
     """Real and fake go through this code alike; a wear that did nothing would flatter the detector."""
     image = open_image(encode(picture(1, 200, 120))).image
     worn = {
-        wear.kind: open_image(wear.apply(encode(image))).image
-        for wear in (Wear("downscale", 0.5), Wear("crop", 0.4), Wear("noise", 10), Wear("screenshot", 1.0))
+        degradation.kind: open_image(degradation.apply(encode(image))).image
+        for degradation in (
+            Degradation("downscale", 0.5),
+            Degradation("crop", 0.4),
+            Degradation("noise", 10),
+            Degradation("screenshot", 1.0),
+        )
     }
     assert worn["downscale"].size == (100, 60)
     assert worn["crop"].size == (80, 48)
@@ -285,7 +291,7 @@ def test_probes_of_one_class_are_undefined():
 
 def test_reading_ahead_keeps_the_order():
     """Labels are matched to scores by position."""
-    assert list(ahead(lambda x: x * x, range(50), 3)) == [x * x for x in range(50)]
+    assert list(prefetch(lambda x: x * x, range(50), 3)) == [x * x for x in range(50)]
 
 
 def table(**columns) -> pd.DataFrame:

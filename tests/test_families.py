@@ -16,19 +16,23 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as PILImage
 from PIL.PngImagePlugin import PngInfo
 
-from fakedet import Detector, FakeDetConfig, FakeDetForImageClassification, batch, hub, scan
+from fakedet import Detector, FakeDetConfig, FakeDetForImageClassification
 from fakedet.__main__ import describe
-from fakedet.answer import verdict_card
-from fakedet.api import Scorer
-from fakedet.batch_view import as_table
-from fakedet.figures import family_note, to_html
-from fakedet.runtime import OnnxRuntime, RuntimeUnavailable, TorchRuntime
-from train import attribute, evaluation
-from train.build import one_network
-from train.card import model_card
+from fakedet.hub import checkpoint as hub
+from fakedet.network.runtime import OnnxRuntime, RuntimeUnavailable, TorchRuntime
+from fakedet.scan import run as scan
+from fakedet.web import batch
+from fakedet.web.answer import verdict_card
+from fakedet.web.api import Scorer
+from fakedet.web.batch_view import as_table
+from fakedet.web.figures import family_note, to_html
+from train import attribute
+from train.attribution.families import family_figures, family_of, true_families
+from train.attribution.family_head import choose_threshold, stored_as_half, with_families
 from train.combine import combine
-from train.families import family_figures, family_of, true_families
-from train.family_head import choose_threshold, stored_as_half, with_families
+from train.evaluation import run as evaluation
+from train.learning.build import one_network
+from train.publishing.card import model_card
 
 THREE = ["FLUX", "GAN", "other"]
 
@@ -123,7 +127,7 @@ def test_a_graph_that_tells_no_families_is_not_used_for_a_checkpoint_that_does(t
 
 def test_families_of_the_views_are_averaged_as_probabilities(tmp_path):
     detector = detector_of(network(families=THREE, family_temperature=0.5), tmp_path, runtime="torch")
-    from fakedet.views import make_views
+    from fakedet.network.views import make_views
 
     views = make_views(picture(), detector.config).pixels
     with torch.no_grad():
@@ -179,9 +183,9 @@ def test_an_answer_that_a_copy_turns_round_names_no_family(tmp_path):
 
 
 def worn_views(image, config):
-    from fakedet.stability import worn_copies
+    from fakedet.stability import degraded_copies
 
-    return worn_copies(image, config).values()
+    return degraded_copies(image, config).values()
 
 
 def test_page_terminal_and_tables_show_the_family_as_text(tmp_path):

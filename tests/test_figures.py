@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fakedet.figures import read_reports, to_html
+from fakedet.web.figures import read_reports, to_html
 from train import bundle_report
-from train.summary import tier_summary
+from train.evaluation.summary import tier_summary
 
 
 def report(sha256: str = "ab" * 32, data: str = "/home/somebody/data/pictures/") -> dict:

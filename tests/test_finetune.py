@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from fakedet.configuration import FakeDetConfig
-from train.augment import PRESETS, augment
-from train.build import build_model, trainable_layers
-from train.data import Source
-from train.draws import TrainDraws, draw_weights
-from train.mix import make_mix
-from train.options import parse
+from fakedet.network.configuration import FakeDetConfig
+from train.data.augment import PRESETS, augment
+from train.data.loading import Source
+from train.data.mix import make_mix
+from train.data.sampling import BalancedTrainDataset, sample_weights
+from train.learning.build import build_model, trainable_layers
+from train.learning.options import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "train" / "configs").glob("*.yaml"))
@@ -163,7 +163,9 @@ def test_a_draw_depends_on_seed_epoch_and_place_alone(data):
     # This is what makes resume and several processes exact.
     train = datasets.load_from_disk(str(data))["train"].cast_column("image", datasets.Image(decode=False))
     config = build_model(parse(["--train_dir", "x", *TINY])).config
-    first, second = (TrainDraws([(Source("x", augment="degrade"), train)], config, 40, seed=5) for _ in range(2))
+    first, second = (
+        BalancedTrainDataset([(Source("x", augment="degrade"), train)], config, 40, seed=5) for _ in range(2)
+    )
     assert torch.equal(first[17][0], second[17][0])
     second.plan_epoch(1)
     assert not torch.equal(first[17][0], second[17][0])
@@ -175,7 +177,7 @@ def test_the_loader_draws_the_epoch_that_was_planned(data):
 
     train = datasets.load_from_disk(str(data))["train"].cast_column("image", datasets.Image(decode=False))
     config = build_model(parse(["--train_dir", "x", *TINY])).config
-    draws = TrainDraws([(Source("x"), train)], config, 16, seed=5)
+    draws = BalancedTrainDataset([(Source("x"), train)], config, 16, seed=5)
     draws.plan_epoch(3)
     expected = torch.stack([draws[index][0] for index in range(16)])
     pixels, _ = next(iter(Accelerator(cpu=True).prepare(torch.utils.data.DataLoader(draws, 16))))
@@ -184,7 +186,7 @@ def test_the_loader_draws_the_epoch_that_was_planned(data):
 
 def test_balanced_draws_give_classes_and_small_sources_their_share():
     rows = {"label": [0] * 90 + [1] * 10, "source": ["big"] * 80 + ["small"] * 10 + ["fakes"] * 10}
-    weights = draw_weights(datasets.Dataset.from_dict(rows), ["source"], max_weight=4.0)
+    weights = sample_weights(datasets.Dataset.from_dict(rows), ["source"], max_weight=4.0)
     assert weights[:90].sum() == pytest.approx(0.5) and weights[80:90].mean() > 2 * weights[:80].mean()
 
 
@@ -194,7 +196,7 @@ def test_an_unreadable_image_is_skipped_by_name_and_many_stop_the_run(data, capl
     rows[3]["image"] = {"bytes": b"not an image", "path": "broken.png"}
     config = build_model(parse(["--train_dir", "x", *TINY])).config
     broken = datasets.Dataset.from_list(rows, features=train.features)
-    draws = TrainDraws([(Source("x"), broken)], config, 64, seed=5)
+    draws = BalancedTrainDataset([(Source("x"), broken)], config, 64, seed=5)
     at = [index for index in range(64) if draws.plan[index][1] == 3]
     assert draws[at[0]][0].shape == (3, 32, 32) and "broken.png" in caplog.text
     with pytest.raises(RuntimeError, match="over 1 % of the images"):
@@ -230,12 +232,12 @@ def test_both_classes_are_drawn_equally_inside_each_collection_and_the_rest_less
     counts = {("a", 0): 30, ("a", 1): 10, ("b", 0): 5, ("b", 1): 20, ("faces", 1): 40, ("rooms", 0): 15}
     rows = [(source, label) for (source, label), count in counts.items() for _ in range(count)]
     table = datasets.Dataset.from_dict({"source": [r[0] for r in rows], "label": [r[1] for r in rows]})
-    weights = draw_weights(table, [], 4.0, match="source", unmatched=0.5)
+    weights = sample_weights(table, [], 4.0, match="source", unmatched=0.5)
     drawn = {key: sum(w for w, row in zip(weights, rows, strict=True) if row == key) for key in counts}
     for source in ("a", "b"):
         assert drawn[source, 0] == pytest.approx(drawn[source, 1])
     assert drawn["faces", 1] == pytest.approx(drawn["rooms", 0])
-    plain = draw_weights(table, [], 4.0)
+    plain = sample_weights(table, [], 4.0)
     share = sum(w for w, row in zip(plain, rows, strict=True) if row[0] in ("faces", "rooms"))
     assert drawn["faces", 1] + drawn["rooms", 0] < 0.7 * share
 
@@ -244,7 +246,7 @@ def test_icons_and_photographs_are_trained_in_views_of_their_own_side():
     import datasets
     from torch.utils.data import DataLoader
 
-    from fakedet.configuration import FakeDetConfig
+    from fakedet.network.configuration import FakeDetConfig
 
     def images(side: int) -> datasets.Dataset:
         rng = np.random.default_rng(side)
@@ -256,7 +258,7 @@ def test_icons_and_photographs_are_trained_in_views_of_their_own_side():
         return made.cast_column("image", datasets.Image(decode=False))
 
     parts = [(Source("photos", share=0.7), images(100)), (Source("icons", share=0.3, size=32), images(24))]
-    draws = TrainDraws(parts, FakeDetConfig(input_size=64), 50, seed=1, batch=8)
+    draws = BalancedTrainDataset(parts, FakeDetConfig(input_size=64), 50, seed=1, batch=8)
     sides = [pixels.shape[-1] for pixels, _ in DataLoader(draws, batch_size=8)]  # a mixed batch could not be stacked
     assert len(sides) == 7 and sides.count(32) == 1
 
@@ -270,7 +272,7 @@ def test_training_sees_what_scoring_sees():
 
     def spread(**settings) -> list[float]:
         config = FakeDetConfig(input_size=64, image_mean=(0,) * 3, image_std=(1,) * 3, **settings)
-        draws = TrainDraws([(Source("made", augment="none"), rows)], config, 24, 0)
+        draws = BalancedTrainDataset([(Source("made", augment="none"), rows)], config, 24, 0)
         return [float(draws[index][0].max() - draws[index][0].min()) for index in range(24)]
 
     assert max(spread()) < 0.1  # 64 of 900 native pixels
@@ -285,7 +287,7 @@ def test_a_teacher_is_learned_from_beside_the_labels(data, tmp_path):
     network = torch.nn.Sequential(torch.nn.AvgPool2d(16), torch.nn.Flatten(), torch.nn.Linear(3 * 4, 8))
     torch.onnx.export(network.eval(), (torch.zeros(2, 3, 32, 32),), str(teacher), dynamic_axes={"pixels": {0: "n"}},
                       input_names=["pixels"], dynamo=False)  # fmt: skip
-    script = [sys.executable, "train/teach.py", "--data", data, "--teacher", teacher, "--dims", 6]
+    script = [sys.executable, "train/distill_features.py", "--data", data, "--teacher", teacher, "--dims", 6]
     done = subprocess.run([*map(str, script), "--output_dir", str(tmp_path / "taught")], cwd=ROOT, capture_output=True,
                           text=True, timeout=300)  # fmt: skip
     assert done.returncode == 0 and "64 images with 6 numbers each" in done.stdout, done.stderr[-2000:]

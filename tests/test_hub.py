@@ -14,7 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fakedet import FakeDetConfig, FakeDetForImageClassification, hub, pull
+from fakedet import FakeDetConfig, FakeDetForImageClassification
+from fakedet.hub import checkpoint as hub
+from fakedet.hub import pull
 
 ROOT = Path(__file__).resolve().parents[1]
 

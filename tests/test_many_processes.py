@@ -10,7 +10,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from conftest import free_port
 from test_finetune import TINY, make_data
 
-from train.options import parse
+from train.learning.options import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "examples" / "accelerate").glob("*.yaml"))

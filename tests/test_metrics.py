@@ -1,4 +1,4 @@
-"""The figures of fakedet.metrics: known answers, undefined ones, and bad input."""
+"""The figures of train.evaluation.metrics: known answers, undefined ones, and bad input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakedet.metrics import BinaryDetection, detection_metrics, expected_calibration_error, reliability_bins
+from train.evaluation.metrics import BinaryDetection, detection_metrics, expected_calibration_error, reliability_bins
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -111,7 +111,7 @@ def test_metric_gathers_batches(tmp_path):
 def test_loads_as_a_local_module_without_network(tmp_path):
     """`evaluate.load` of the file must ask no server, and the script train/evaluate.py must not hide the package."""
     code = (
-        "import sys; sys.path.insert(0, 'train'); import evaluate; m = evaluate.load('fakedet/metrics.py'); "
+        "import evaluate; m = evaluate.load('train/evaluation/metrics.py'); "
         "print(m.compute(references=[0, 1], prediction_scores=[0.2, 0.7])['roc_auc'])"
     )
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}

@@ -9,10 +9,10 @@ from PIL import Image
 
 from fakedet import FakeDetConfig, FakeDetForImageClassification
 from fakedet.hub import load_checkpoint, save_checkpoint
-from fakedet.processing import FakeDetImageProcessor
-from fakedet.views import make_views
-from train.build import one_network
+from fakedet.network.processing import FakeDetImageProcessor
+from fakedet.network.views import make_views
 from train.combine import combine
+from train.learning.build import one_network
 
 BACKBONES = ("efficientnet_b0", "resnet18", "mobilenetv2_100")
 

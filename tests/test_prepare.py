@@ -13,12 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-TRAIN = Path(__file__).resolve().parents[1] / "train"
-sys.path.insert(0, str(TRAIN))
+from train import prepare
+from train.data import dedup, sources
 
-import dedup  # noqa: E402
-import prepare  # noqa: E402
-import sources  # noqa: E402
+TRAIN = Path(__file__).resolve().parents[1] / "train"
 
 
 @pytest.fixture(autouse=True)

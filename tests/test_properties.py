@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from seeds import chunk, seeds
 
-from fakedet.image_guards import Refused, inspect, read_orientation
 from fakedet.images import ImageError, Limits, open_image
+from fakedet.images.guards import Refused, inspect, read_orientation
 from fakedet.provenance import join, read_provenance
 from fakedet.provenance.exif import read_exif
 from fakedet.provenance.xmp import read_xmp

@@ -20,14 +20,15 @@ from huggingface_hub import ModelCard
 from PIL import Image, ImageFilter
 from safetensors.torch import load_file, save_file
 
-from fakedet import Detector, hub
-from train import push
-from train.card import METRICS
-from train.evaluation import main as evaluate
+from fakedet import Detector
+from fakedet.hub import checkpoint as hub
+from train.evaluation.run import main as evaluate
 from train.export import main as export
+from train.learning.record import private_paths
 from train.publish import after_training, before_training
 from train.publish import main as publish
-from train.record import private_paths
+from train.publishing import push
+from train.publishing.card import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--backbone", "test_efficientnet", "--no_pretrained", "--input_size", "32", "--num_workers", "0",
@@ -262,7 +263,7 @@ def test_a_pipeline_after_import_fakedet_runs_our_code_not_the_repositorys(far, 
 
     connect(far, monkeypatch, place / "cache")
     scorer = pipeline("image-classification", model="lab/one", model_kwargs={"cache_dir": str(place / "cache")})
-    assert type(scorer.model).__module__ == "fakedet.model"
+    assert type(scorer.model).__module__ == "fakedet.network.model"
     found = {row["label"]: row["score"] for row in scorer(str(pictures[0]))}
     local = Detector.from_pretrained(trained, provenance=False).predict(pictures[0])
     assert found["fake"] == pytest.approx(local.p_fake, abs=1e-4)
@@ -412,7 +413,7 @@ def test_the_data_set_comes_back_from_the_hub_byte_for_byte(far, prepared, place
                                             ("a/b/c", "no Hub id"), ("lab/open", "exists and is public")])  # fmt: skip
 def test_a_data_set_that_could_not_be_pushed_is_not_prepared(stand_in, place, tmp_path, capsys, repo, says):
     # Preparing can take an hour: what stands in the way of the push is said before.
-    import prepare
+    from train import prepare
 
     stand_in.add("lab/open", {"README.md": b"# here"}, kind="datasets")
     command = [

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from fakedet import Detector, FakeDetConfig, FakeDetForImageClassification, graph, hub
-from fakedet.runtime import RUNTIMES, OnnxRuntime, RuntimeUnavailable, TorchRuntime, cached, make_runtime
+from fakedet import Detector, FakeDetConfig, FakeDetForImageClassification
+from fakedet.hub import checkpoint as hub
+from fakedet.network import graph
+from fakedet.network.runtime import RUNTIMES, OnnxRuntime, RuntimeUnavailable, TorchRuntime, cached, make_runtime
 from train import export
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -20,11 +20,11 @@ import pytest
 from hub_stand_in import Hub
 from PIL import Image
 
-from fakedet import scan as scan_module
-from fakedet import scan_readers
 from fakedet.images import Limits
-from fakedet.scan import KINDS, scan
-from fakedet.scan_sources import SourceError, find_source
+from fakedet.scan import readers as scan_readers
+from fakedet.scan import run as scan_module
+from fakedet.scan.run import KINDS, scan
+from fakedet.scan.sources import SourceError, find_source
 
 ROOT = Path(__file__).resolve().parents[1]
 SCAN = [sys.executable, "-m", "fakedet", "scan"]
@@ -171,7 +171,7 @@ def test_a_picture_that_kills_its_decoder_is_one_row(tmp_path):
     # The process is ended as a flaw in a C library would end it: gone without an answer, twice.
     folder = draw(tmp_path / "pictures", 6)
     config = {"input_size": 64, "tiny_side": 0, "tiny_input_size": 0, "max_views": 9, "mirror_single": True}
-    readers = scan_readers.Readers(2, config, Limits(), True, ahead=8)
+    readers = scan_readers.DecodePool(2, config, Limits(), True, prefetch=8)
 
     class Killing(scan_readers._Process):
         def ask(self, item, limits, provenance):

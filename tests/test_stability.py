@@ -14,9 +14,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from fakedet import Detector
-from fakedet.configuration import FakeDetConfig
-from fakedet.stability import jpeg_copy, worn_copies
-from fakedet.views import make_views
+from fakedet.network.configuration import FakeDetConfig
+from fakedet.network.views import make_views
+from fakedet.stability import degraded_copies, jpeg_copy
 
 
 def tuned(detector: Detector, bias: float, **settings) -> Detector:
@@ -38,7 +38,7 @@ def picture() -> Image.Image:
 @pytest.fixture(scope="module")
 def scores(detector, picture) -> dict[str, float]:
     """Raw logits of the picture and of its copies."""
-    found = {"itself": make_views(picture, detector.config).pixels} | worn_copies(picture, detector.config)
+    found = {"itself": make_views(picture, detector.config).pixels} | degraded_copies(picture, detector.config)
     return {name: float(detector.runtime(pixels)[0].mean()) for name, pixels in found.items()}
 
 
@@ -54,7 +54,7 @@ def wavering(detector, scores) -> Detector:
 def test_a_copy_is_that_of_the_whole_picture(size, whole):
     # Only the views' surroundings are worn; that must be the same as wearing all of it and cutting afterwards.
     config, picture = FakeDetConfig(input_size=128, whole_views=whole), photo_like(*size)
-    jpeg, smaller = worn_copies(picture, config).values()
+    jpeg, smaller = degraded_copies(picture, config).values()
     assert (jpeg == make_views(jpeg_copy(picture, config.stability_jpeg), config).pixels).all()
     copy = picture.resize(tuple(round(side * 0.75) for side in size), Image.Resampling.BICUBIC)
     level = 1 / (255 * min(config.image_std))
@@ -122,7 +122,7 @@ def test_what_the_file_declares_is_not_turned_round(wavering, picture, tmp_path)
 
 def test_the_longest_picture_has_copies_too(detector):
     # 64 : 1 is the most that is scored; rounding must not take a copy beyond it
-    assert worn_copies(photo_like(1408, 22), FakeDetConfig(input_size=64, tiny_side=0))
+    assert degraded_copies(photo_like(1408, 22), FakeDetConfig(input_size=64, tiny_side=0))
 
 
 def test_on_the_command_line_it_is_asked_for(detector, picture, tmp_path):

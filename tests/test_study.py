@@ -12,10 +12,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from train import evaluation
-from train.choose import parse_where, rows_where
-from train.data import Source
-from train.options import parse
+from train.data.filters import filter_rows, parse_where
+from train.data.loading import Source
+from train.evaluation import run as evaluation
+from train.learning.options import parse
 from train.study import changed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,11 +78,11 @@ def test_a_study_trains_each_variant_once_and_puts_the_figures_side_by_side(plac
 
 def test_rows_are_chosen_by_value_and_a_typing_error_is_told(place):
     data = datasets.load_from_disk(place / "data")["train"]
-    assert len(rows_where(data, {"source": ["meadow"]}, {"generator": ["meadow-model"]})) == 8
+    assert len(filter_rows(data, {"source": ["meadow"]}, {"generator": ["meadow-model"]})) == 8
     with pytest.raises(ValueError, match="no row has source = medow"):
-        rows_where(data, {"source": ["medow"]}, {})
+        filter_rows(data, {"source": ["medow"]}, {})
     with pytest.raises(ValueError, match="no column 'colour'"):
-        rows_where(data, {}, {"colour": ["x"]})
+        filter_rows(data, {}, {"colour": ["x"]})
     assert parse_where(["source=a,b", "content=photo"]) == {"source": ["a", "b"], "content": ["photo"]}
 
 

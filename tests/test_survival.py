@@ -23,12 +23,12 @@ from torch.utils.data import DataLoader
 from fakedet import FakeDetConfig
 from fakedet.hub import load_folder, save_checkpoint
 from train import finetune
-from train.build import build_model
-from train.data import Source, TooManyUnreadable
-from train.draws import TrainDraws
-from train.options import parse
-from train.state import Progress, SaveError, find_checkpoint, save_state
-from train.validation import EvalViews
+from train.data.loading import Source, TooManyUnreadable
+from train.data.sampling import BalancedTrainDataset
+from train.learning.build import build_model
+from train.learning.options import parse
+from train.learning.state import Progress, SaveError, find_checkpoint, save_state
+from train.learning.validation import EvalViews
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,9 +47,9 @@ def spoiled(folder: Path, bad: int, count: int = 64) -> Path:
     return folder / "spoiled"
 
 
-def draws(folder: Path, length: int) -> TrainDraws:
+def draws(folder: Path, length: int) -> BalancedTrainDataset:
     data = datasets.load_from_disk(str(folder))["train"].cast_column("image", datasets.Image(decode=False))
-    return TrainDraws([(Source(str(folder)), data)], FakeDetConfig(input_size=32), length, 0)
+    return BalancedTrainDataset([(Source(str(folder)), data)], FakeDetConfig(input_size=32), length, 0)
 
 
 def test_an_unreadable_image_is_skipped_counted_and_named(tmp_path, caplog):

@@ -24,17 +24,16 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if __name__ == "__main__":  # a script sees its own folder first, where evaluate.py hides the library of that name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from fakedet.families import OTHER
 from fakedet.hub import ModelError, load_checkpoint
 from fakedet.images import ImageError, open_image
-from fakedet.model import FakeDetForImageClassification
-from fakedet.views import make_views
-from train.augment import PRESETS, augment
-from train.evalset import EvalSet, ahead, load_evalset
-from train.families import family_figures, family_of, true_families
-from train.family_head import (
+from fakedet.network.families import OTHER
+from fakedet.network.model import FakeDetForImageClassification
+from fakedet.network.views import make_views
+from train.attribution.families import family_figures, family_of, true_families
+from train.attribution.family_head import (
     Head,
     Held,
     Views,
@@ -45,8 +44,10 @@ from train.family_head import (
     outputs,
     write_head,
 )
-from train.report import confusion_rows, table
-from train.sources import PrepareError
+from train.data.augment import PRESETS, augment
+from train.data.sources import PrepareError
+from train.evaluation.dataset import EvalSet, load_evalset, prefetch
+from train.evaluation.report import confusion_rows, table
 
 STRENGTHS = (3e-5, 1e-4, 3e-4, 1e-3)  # scikit-learn's C, the inverse of the regularisation
 
@@ -84,7 +85,7 @@ def pooled_features(
         return found if all(views.shape[-1] == side for views in found) else []
 
     features, image, worn = [], [], []
-    looked = ahead(cut, rows, args.num_workers)
+    looked = prefetch(cut, rows, args.num_workers)
     for place, sets in enumerate(tqdm(looked, total=len(rows), unit="images", desc=f"Looking at {images.split}")):
         for copy, views in enumerate(sets):
             with torch.inference_mode():

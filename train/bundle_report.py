@@ -11,9 +11,10 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":  # a script sees its own folder first, where evaluate.py hides the library of that name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from train.record import private_paths
+from train.learning.record import private_paths
 
 
 def compact(folder: str) -> dict:

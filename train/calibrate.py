@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if __name__ == "__main__":  # a script sees its own folder first, where evaluate.py hides the library of that name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from fakedet.metrics import expected_calibration_error
-from train.sources import PrepareError
+from train.data.sources import PrepareError
+from train.evaluation.metrics import expected_calibration_error
 
 THRESHOLD = 0.5
 FEW = 100
@@ -150,8 +151,8 @@ def write_config(path: Path, keys: tuple[str, str, str], after: tuple, tiny_side
 def read_parts(args: argparse.Namespace) -> tuple[list[str], list[Part]]:
     """Scores every data set in every tier; names and (z, labels) of each."""
     from fakedet import Detector
-    from train.evalset import TIERS, load_evalset
-    from train.scoring import score_tier
+    from train.evaluation.dataset import TIERS, load_evalset
+    from train.evaluation.scoring import score_tier
 
     detector, names, parts = Detector.from_pretrained(args.model, provenance=False), [], []
     for data in args.data:

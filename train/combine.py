@@ -13,12 +13,13 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if __name__ == "__main__":  # a script sees its own folder first, where evaluate.py hides the library of that name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from fakedet.configuration import FakeDetConfig
 from fakedet.hub import ModelError, load_checkpoint, save_checkpoint
-from fakedet.model import FakeDetForImageClassification
-from train.build import one_network
+from fakedet.network.configuration import FakeDetConfig
+from fakedet.network.model import FakeDetForImageClassification
+from train.learning.build import one_network
 
 SAME = ("backbone", "hidden_size", "image_mean", "image_std")
 

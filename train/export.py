@@ -2,7 +2,7 @@
 
 The graphs hold no weights (see `fakedet/graph.py`) and belong to exactly the weights that they were made with: run this
 again when those change. `--full FILE` writes one file with the weights inside, for programs other than fakedet: input
-`pixels` (views, 3, S, S) as `fakedet.views` makes them, outputs `logit` (views), `cam` (views, h, w)
+`pixels` (views, 3, S, S) as `fakedet.network.views` makes them, outputs `logit` (views), `cam` (views, h, w)
 and, of a checkpoint that names families of generators, `family` (views, families).
 """
 
@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+if __name__ == "__main__":  # a script sees its own folder first, where evaluate.py hides the library of that name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from fakedet import graph  # noqa: E402
 from fakedet.hub import ModelError, load_checkpoint  # noqa: E402
-from fakedet.runtime import OnnxRuntime, RuntimeUnavailable  # noqa: E402
+from fakedet.network import graph  # noqa: E402
+from fakedet.network.runtime import OnnxRuntime, RuntimeUnavailable  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -23,18 +23,19 @@ from timm.utils import ModelEmaV3
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":  # a script sees its own folder first, where evaluate.py hides the library of that name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from train.build import build_model, trainable_layers
-from train.cached import cache_features, shuffled
-from train.data import Source, TooManyUnreadable, limit, load_source
-from train.draws import TrainDraws
-from train.mix import make_mix
-from train.options import parse
+from train.data.loading import Source, TooManyUnreadable, limit, load_source
+from train.data.mix import make_mix
+from train.data.sampling import BalancedTrainDataset
+from train.learning.build import build_model, trainable_layers
+from train.learning.cached import cache_features, shuffled
+from train.learning.options import parse
+from train.learning.record import write_record
+from train.learning.state import Progress, SaveError, find_checkpoint, keep_best, note, save_state
+from train.learning.validation import Logits, eval_views, training_loss, validate
 from train.publish import after_training, before_training
-from train.record import write_record
-from train.state import Progress, SaveError, find_checkpoint, keep_best, note, save_state
-from train.validation import Logits, eval_views, training_loss, validate
 
 log = logging.getLogger("fakedet.train")
 
@@ -79,7 +80,9 @@ def training_function(args) -> Path:
     held = [(source, load_source(source, args.validation_split, most_held, args.seed, False)) for source in sources]
     held = [(source, limit(data, args.max_eval_samples, args.seed)) for source, data in held if data is not None]
     length = args.samples_per_epoch or sum(len(data) for _, data in parts)
-    draws = TrainDraws(parts, model.config, length, args.seed, args.per_device_train_batch_size, args.distill > 0)
+    draws = BalancedTrainDataset(
+        parts, model.config, length, args.seed, args.per_device_train_batch_size, args.distill > 0
+    )
     log.info("training images %s, validation %s, %d draws an epoch, %d process(es) on %s",
              [len(data) for _, data in parts], [len(data) for _, data in held], length,
              accelerator.num_processes, accelerator.device)  # fmt: skip

@@ -17,11 +17,15 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from carve import assign_splits, sample_per_class
 from datasets import ClassLabel, Dataset, DatasetDict, Image, concatenate_datasets
-from dedup import find_duplicates, fingerprint
-from push import PublishError, claim, sentence
-from sources import KEPT_COLUMNS, PrepareError, read_sources
+
+if __name__ == "__main__":  # a script sees its own folder first, where evaluate.py hides the library of that name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from train.data.dedup import find_duplicates, fingerprint
+from train.data.sources import KEPT_COLUMNS, PrepareError, read_sources
+from train.data.splits import assign_splits, sample_per_class
+from train.publishing.push import PublishError, claim, sentence
 
 LABELS = ["real", "fake"]
 

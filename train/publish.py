@@ -14,9 +14,10 @@ import shlex
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":  # a script sees its own folder first, where evaluate.py hides the library of that name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from train.push import Plan, PublishError, claim, push
+from train.publishing.push import Plan, PublishError, claim, push
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,10 +49,10 @@ def parser() -> argparse.ArgumentParser:
 def make_plan(args: argparse.Namespace) -> Plan:
     """What would go."""
     if args.kind == "space":
-        from train.space import space_plan
+        from train.publishing.space import space_plan
 
         return space_plan(args.repo, args.model)
-    from train.model_repo import model_plan
+    from train.publishing.model_repo import model_plan
 
     return model_plan(args)
 
@@ -98,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"Variable: FAKEDET_MODEL={args.model or 'bundled'}")
             return 0
         if args.kind == "space":
-            from train.space import set_variable
+            from train.publishing.space import set_variable
 
             changed = set_variable(claim(args.repo, "space", args.private), args.model)
             done = push(plan, args.private, tags=False)

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if __name__ == "__main__":  # a script sees its own folder first, where evaluate.py hides the library of that name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from train.results import grid, plain, share
 

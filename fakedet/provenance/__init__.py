@@ -18,16 +18,17 @@ from typing import Any
 from PIL import Image
 
 from fakedet.images import open_guarded
-from fakedet.provenance import watermark as _watermark
-from fakedet.provenance.c2pa import read_manifest, source_type
-from fakedet.provenance.camera import read_camera, read_tables
-from fakedet.provenance.containers import MIME, read_parts
-from fakedet.provenance.exif import read_exif
-from fakedet.provenance.generators import find_generator
-from fakedet.provenance.parts import Parts
-from fakedet.provenance.record import Evidence, Joined, Provenance, clean
-from fakedet.provenance.rules import join, weigh
-from fakedet.provenance.xmp import read_xmp
+
+from . import watermark as _watermark
+from .c2pa import read_manifest, source_type
+from .camera import read_camera, read_tables
+from .containers import MIME, read_parts
+from .exif import read_exif
+from .generators import find_generator
+from .parts import Parts
+from .record import Evidence, Joined, Provenance, clean
+from .rules import join, weigh
+from .xmp import read_xmp
 
 __all__ = ["Evidence", "Joined", "Provenance", "join", "read_provenance"]
 

@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fakedet.provenance.record import clean
+from .record import clean
 
 TRUST_VARIABLE = "FAKEDET_C2PA_TRUST"
 STORE_CHARS = 8 << 20  # a longer manifest store is not parsed

@@ -12,9 +12,10 @@ import numpy as np
 from PIL import Image
 
 from fakedet.images import open_guarded
-from fakedet.provenance.containers import kind_of, read_parts
-from fakedet.provenance.parts import Parts
-from fakedet.provenance.record import clean
+
+from .containers import kind_of, read_parts
+from .parts import Parts
+from .record import clean
 
 DECODE_PIXELS = 2_000_000  # without a decoded image at hand, larger JPEGs are not decoded to check a preview
 PREVIEW = 32  # side of the two small pictures that are compared

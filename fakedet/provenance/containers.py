@@ -15,11 +15,12 @@ import io
 import struct
 import zlib
 
-from fakedet.image_guards import inspect
 from fakedet.images import open_guarded
-from fakedet.provenance.exif import read_ifd
-from fakedet.provenance.jpeg import read_jpeg
-from fakedet.provenance.parts import CHUNKS, EXIF, TEXT_BYTES, TOTAL_TEXT_BYTES, Parts, decode
+from fakedet.images.guards import inspect
+
+from .exif import read_ifd
+from .jpeg import read_jpeg
+from .parts import CHUNKS, EXIF, TEXT_BYTES, TOTAL_TEXT_BYTES, Parts, decode
 
 C2PA_BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 

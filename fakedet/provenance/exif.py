@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from fakedet.provenance.parts import decode
+from .parts import decode
 
 ENTRIES = 1000  # most entries read per directory
 VALUE_BYTES = 1 << 20

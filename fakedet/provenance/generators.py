@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from fakedet.provenance.comfy import read_graph
-from fakedet.provenance.record import EXCERPT_CHARS, PROMPT_CHARS, clean
+from .comfy import read_graph
+from .record import EXCERPT_CHARS, PROMPT_CHARS, clean
 
 JSON_CHARS = 1 << 20
 _SETTING = re.compile(r'\s*([A-Za-z][\w \-/]{0,40}):\s*("(?:\\.|[^"\\]){0,2000}"|[^,\n]{0,300})(?:,|$)')

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from fakedet.provenance.parts import CHUNKS, EXIF, XMP, Parts, decode
+from .parts import CHUNKS, EXIF, XMP, Parts, decode
 
 
 def read_jpeg(data: bytes, parts: Parts) -> None:

@@ -113,7 +113,7 @@ class Provenance:
 
     def to_html(self, joined: Joined | None = None) -> str:
         """Return the panel for the page: see `fakedet.provenance.panel.to_html`."""
-        from fakedet.provenance.panel import to_html
+        from fakedet.web.provenance_panel import to_html
 
         return to_html(self, joined)
 

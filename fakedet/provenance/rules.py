@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakedet.provenance.c2pa import AI, CAPTURE, PART_AI
-from fakedet.provenance.camera import is_editor
-from fakedet.provenance.record import Evidence, Joined, Provenance
+from .c2pa import AI, CAPTURE, PART_AI
+from .camera import is_editor
+from .record import Evidence, Joined, Provenance
 
 CAVEAT = "Metadata can be forged, and its absence proves nothing."
 _PIXEL_WORDS = {

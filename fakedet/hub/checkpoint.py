@@ -1,0 +1,207 @@
+"""Where a checkpoint comes from (Hub id, folder, bundled) and how one is written.
+
+Only safetensors are read, and only into our own classes: no pickle, no code from a repository. A checkpoint is
+checked (configuration, tensor names, shapes, finite values) before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+
+from fakedet.network.configuration import FakeDetConfig
+from fakedet.network.model import FakeDetForImageClassification
+from fakedet.network.processing import FakeDetImageProcessor
+
+from .pull import ModelError, fetch, remember
+
+BUNDLED = Path(__file__).resolve().parents[1] / "pretrained"
+WEIGHTS = "model.safetensors"
+NEEDED = ("config.json", WEIGHTS)
+GRAPHS = ("model.onnx", "model_tiny.onnx")  # see graph.py; made anew where they are missing
+FILES = (*NEEDED, "README.md", "report.json", *GRAPHS)
+PARTIAL = ".partial-"
+MAX_CONFIG, MAX_HEADER, MAX_WEIGHTS = 2**20, 8 * 2**20, 4 * 2**30  # bytes
+FLOATS = ("F16", "BF16", "F32")  # kinds of numbers that weights may be stored as
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded model and where it came from.
+
+    Attributes:
+        model: In float32, eval mode.
+        id: Hub id, folder name, or "bundled".
+        revision: Commit sha on the Hub, else None.
+        sha256: Of the weights file, hex.
+        folder: Where its files lie.
+        note: One sentence on why this one answers.
+    """
+
+    model: FakeDetForImageClassification
+    id: str
+    revision: str | None
+    sha256: str
+    folder: Path
+    note: str
+
+
+def save_checkpoint(model: FakeDetForImageClassification, folder: str | Path, half: bool = False) -> Path:
+    """Writes config.json, model.safetensors and preprocessor_config.json, each replaced as a whole.
+
+    Nothing is replaced before all of it is written: a full disk leaves the checkpoint that was there.
+
+    Args:
+        model: Any device or dtype.
+        folder: Made when missing.
+        half: Store fp16. The configuration still says float32, so that every loader computes in float32.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    dtype = torch.float16 if half else torch.float32
+    state = {
+        key: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous()
+        for key, value in model.state_dict().items()
+    }
+    model.config.dtype = "float32"
+    model.config.architectures = [type(model).__name__]
+    model.config.check()
+    for left in folder.glob(PARTIAL + "*"):  # of a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder, ignore_cleanup_errors=True) as room:
+        save_file(state, Path(room, WEIGHTS), metadata={"format": "pt"})
+        Path(room, "config.json").write_text(model.config.to_json_string())
+        FakeDetImageProcessor().save_pretrained(room)
+        for path in sorted(Path(room).iterdir(), reverse=True):  # all is written: from here on only names change
+            os.replace(path, folder / path.name)
+    return folder
+
+
+def read_config(path: Path) -> FakeDetConfig:
+    """The configuration in a config.json.
+
+    Raises:
+        ModelError: Not JSON, not ours, an unknown key, or a value out of range.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG:
+            raise ValueError("it is larger than any that is read")
+        values = json.loads(path.read_text())
+        if not isinstance(values, dict) or values.get("model_type") != FakeDetConfig.model_type:
+            raise ValueError("it is not the configuration of a fakedet model")
+        known = set(FakeDetConfig().to_dict()) | {"dtype", "torch_dtype", "architectures", "auto_map", "_name_or_path"}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"unknown keys {', '.join(unknown)[:200]}")
+        return FakeDetConfig.from_dict(values)
+    except FileNotFoundError:
+        raise ModelError("the checkpoint has no config.json") from None
+    except (ValueError, TypeError, OSError, RecursionError) as error:
+        raise ModelError(f"the checkpoint's config.json cannot be used: {error}") from None
+
+
+def load_folder(folder: Path, id: str, revision: str | None, note: str) -> Checkpoint:
+    """Loads and checks a checkpoint folder.
+
+    Raises:
+        ModelError: Files missing or corrupt, wrong architecture, values that are not finite.
+    """
+    config = read_config(regular(folder, "config.json"))
+    data = regular(folder, WEIGHTS).read_bytes()
+    try:
+        with torch.device("meta"):  # shapes only: a configuration may name a network of gigabytes
+            expected = FakeDetForImageClassification(config).state_dict()
+    except Exception as error:  # timm has many ways to say that a name or a size does not work
+        raise ModelError(str(error).strip().splitlines()[0][:300]) from None
+    check_header(data, expected, config)
+    try:
+        state = load(data)
+    except SafetensorError as error:
+        raise ModelError(f"{WEIGHTS} is corrupt: {error}") from None
+    if bad := [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise ModelError(f"{WEIGHTS} holds values that are not finite, in {bad[0]}")
+    model = FakeDetForImageClassification(config)
+    model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
+    model.eval()
+    with torch.inference_mode():
+        side = config.input_size
+        tried = model(pixel_values=torch.linspace(-2, 2, 3 * side * side).reshape(1, 3, side, side))
+    if not (tried.logit.isfinite().all() and tried.cam.isfinite().all()):
+        raise ModelError(f"{WEIGHTS} answers with values that are not finite")
+    return Checkpoint(model, id, revision, hashlib.sha256(data).hexdigest(), folder, note)
+
+
+def regular(folder: Path, name: str) -> Path:
+    """A file of a checkpoint, where it really is one, inside of its folder (or of its place in the Hub cache).
+
+    Raises:
+        ModelError: Missing, no file, too large, or a link that leads elsewhere.
+    """
+    path, home = (folder / name), folder.resolve()
+    if not path.exists():
+        raise ModelError(f"the checkpoint has no {name}")
+    homes = [home, home.parents[1]] if home.parent.name == "snapshots" else [home]  # there files are links to blobs
+    if not path.is_file() or not any(path.resolve().is_relative_to(place) for place in homes):
+        raise ModelError(f"{name} is not a file of the checkpoint's own folder")
+    if path.stat().st_size > MAX_WEIGHTS:
+        raise ModelError(f"{name} is larger than any that is read")
+    return path
+
+
+def check_header(data: bytes, expected: dict[str, torch.Tensor], config: FakeDetConfig) -> None:
+    """Compares what a safetensors file says it holds with the network, before anything is loaded.
+
+    Raises:
+        ModelError: Not such a file, or tensors of other names, shapes or kinds.
+    """
+    length = int.from_bytes(data[:8], "little")
+    try:
+        if length > MAX_HEADER:
+            raise ValueError("its header is too large")
+        header = json.loads(data[8 : 8 + length])
+        found = {key: (row["dtype"], list(row["shape"])) for key, row in header.items() if key != "__metadata__"}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{WEIGHTS} is corrupt: {type(error).__name__} in its header") from None
+    kinds = {key: FLOATS if value.is_floating_point() else ("I64",) for key, value in expected.items()}
+    wrong = [key for key in expected.keys() | found.keys()
+             if key not in found or key not in expected or found[key][1] != list(expected[key].shape)
+             or found[key][0] not in kinds[key]]  # fmt: skip
+    if wrong:
+        count = len(wrong)
+        raise ModelError(
+            f"{WEIGHTS} does not fit {config.backbone}: {count} tensors differ, {min(wrong)[:100]} among them"
+        )
+
+
+def load_checkpoint(model: str | Path | None = None, revision: str | None = None) -> Checkpoint:
+    """Finds and loads a checkpoint.
+
+    Args:
+        model: "owner/name" on the Hub, optionally "owner/name@revision"; a folder; None or "bundled".
+        revision: Branch, tag or commit on the Hub.
+
+    Raises:
+        ModelError: It cannot be had or used. Nothing else is used in its place: that is the caller's choice.
+    """
+    if model is None or str(model) in ("", "bundled"):
+        return load_folder(BUNDLED, "bundled", None, "The bundled checkpoint answers.")
+    if Path(model).is_dir():
+        return load_folder(Path(model), Path(model).resolve().name, None, "A local checkpoint folder answers.")
+    name, _, tag = str(model).partition("@")
+    revision = revision or tag or None
+    folder, note = fetch(name, revision, FILES, NEEDED, read_config)
+    # the Hub cache names a snapshot's folder after its commit
+    checkpoint = load_folder(folder, name, folder.name, note)
+    remember(folder, revision)  # only now: a commit that cannot be used must not replace one that can
+    return checkpoint

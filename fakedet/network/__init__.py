@@ -1,0 +1,1 @@
+"""Configuration, model, views, heat map, exported graph and the runtimes that run it."""

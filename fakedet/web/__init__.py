@@ -1,0 +1,1 @@
+"""The page, REST, gradio_client and MCP. All HTML is made here."""

@@ -1,0 +1,1 @@
+"""Training, evaluation and publishing: one command a file, and the packages that they share."""

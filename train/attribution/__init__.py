@@ -1,0 +1,1 @@
+"""Which family of generators an image comes from."""

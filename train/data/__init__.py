@@ -1,0 +1,1 @@
+"""From files to batches: sources, duplicates, splits, sampling, augmentation."""

@@ -1,0 +1,43 @@
+"""Which rows of a data set count: by the values of its text columns (source, generator, content, group)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from datasets import Dataset
+
+
+def filter_rows(
+    data: Dataset, only: Mapping[str, Sequence[str]], exclude: Mapping[str, Sequence[str]], strict: bool = True
+) -> np.ndarray:
+    """Row numbers (n,) whose values are among `only` and not among `exclude`, column by column.
+
+    Raises:
+        ValueError: No such column, or (if `strict`) a value that no row has: a typing error would choose nothing.
+    """
+    kept = np.ones(len(data), bool)
+    for wanted, inside in ((only, True), (exclude, False)):
+        for column, values in wanted.items():
+            if column not in data.column_names:
+                raise ValueError(f"the data has no column '{column}'")
+            have = np.asarray([str(value) for value in data[column]])
+            if strict and (unknown := sorted(set(values) - set(have))):
+                raise ValueError(f"no row has {column} = {', '.join(unknown)}")
+            kept &= np.isin(have, list(values)) == inside
+    return np.flatnonzero(kept)
+
+
+def parse_where(items: Sequence[str]) -> dict[str, list[str]]:
+    """["source=a,b", "content=photo"] as {"source": ["a", "b"], "content": ["photo"]}.
+
+    Raises:
+        ValueError: An item is not COLUMN=VALUE[,VALUE...].
+    """
+    found: dict[str, list[str]] = {}
+    for item in items:
+        column, _, values = item.partition("=")
+        if not column or not values:
+            raise ValueError(f"'{item}' is not COLUMN=VALUE")
+        found.setdefault(column, []).extend(values.split(","))
+    return found

@@ -1,0 +1,133 @@
+"""From a table of scored images to the figures of a report; no model and no file in here.
+
+A score table is a pandas DataFrame with one row per image and the columns index, file, label (0 real, 1 fake),
+p_fake (0..1), z (raw logit), verdict ("real", "fake" or "unsure"), and where the data has them source, generator,
+content and group.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import classification_report, roc_auc_score
+
+from train.evaluation.metrics import detection_metrics
+
+BY = ("source", "generator", "content")
+
+
+def tier_summary(scores: pd.DataFrame, threshold: float) -> dict:
+    """Figures of one tier.
+
+    Returns:
+        `metrics` (as `detection_metrics`), `three_answers`, `by` (column to rows, see `group_rows`).
+    """
+    return {
+        "metrics": detection_metrics(scores["label"], scores["p_fake"], threshold),
+        "three_answers": three_answers(scores),
+        "by": {name: group_rows(scores, name, threshold) for name in BY if has_values(scores, name)},
+    }
+
+
+def has_values(scores: pd.DataFrame, column: str) -> bool:
+    """Whether the column is there and says something about at least one image."""
+    return column in scores.columns and bool(scores[column].fillna("").astype(str).str.len().gt(0).any())
+
+
+def three_answers(scores: pd.DataFrame) -> dict:
+    """Figures of the answers real, fake and unsure, as shares 0..1 (None where there is nothing to divide by).
+
+    Returns:
+        `coverage`: share that is not unsure, and `coverage_real`, `coverage_fake` by class; `accuracy_decided`: share
+        of right answers among the decided; `balanced_accuracy_decided`: its mean over the classes; `false_alarms`:
+        share of all reals called fake; `missed`: share of all fakes called real.
+    """
+    label, verdict = scores["label"].to_numpy(), scores["verdict"].to_numpy()
+    decided, right = verdict != "unsure", verdict == np.where(label == 1, "fake", "real")
+    by_class = [_mean(right[decided & (label == k)]) for k in (0, 1)]
+    return {
+        "coverage": _mean(decided),
+        "coverage_real": _mean(decided[label == 0]),
+        "coverage_fake": _mean(decided[label == 1]),
+        "accuracy_decided": _mean(right[decided]),
+        "balanced_accuracy_decided": None if None in by_class else sum(by_class) / 2,
+        "false_alarms": _mean(verdict[label == 0] == "fake"),
+        "missed": _mean(verdict[label == 1] == "real"),
+    }
+
+
+def group_rows(scores: pd.DataFrame, column: str, threshold: float) -> list[dict]:
+    """Figures per value of a column, the hardest first.
+
+    A group that holds both classes is measured inside itself (`against` = "itself"), which is the fairest comparison:
+    same subject matter, same pipeline. A group of one class is measured against all images of the other class. In the
+    column generator only fakes are grouped, always against all reals: there, a real's value names its collection.
+
+    Returns:
+        Rows with `name`, `n_real`, `n_fake`, `against`, `auc`, `balanced_accuracy` (at the threshold), `accuracy` and
+        `mean_score` (mean p_fake) of the group's own images, and the shares `called_fake` and `unsure` of its verdicts.
+    """
+    reals, fakes = scores[scores["label"] == 0], scores[scores["label"] == 1]
+    grouped = fakes if column == "generator" else scores
+    rows = []
+    for name, own in grouped.groupby(grouped[column].fillna("").replace("", "(not given)"), sort=True):
+        n_real, n_fake = int((own["label"] == 0).sum()), int((own["label"] == 1).sum())
+        against, pool = "itself", own
+        if not n_real:
+            against, pool = "all reals", pd.concat([own, reals])
+        elif not n_fake:
+            against, pool = "all fakes", pd.concat([own, fakes])
+        auc, balanced = _auc(pool), None
+        called, label = pool["p_fake"].to_numpy() >= threshold, pool["label"].to_numpy()
+        if auc is not None:
+            balanced = float((np.mean(called[label == 1]) + np.mean(~called[label == 0])) / 2)
+        own_called = own["p_fake"].to_numpy() >= threshold
+        rows.append({
+            "name": str(name), "n_real": n_real, "n_fake": n_fake, "against": against if auc is not None else None,
+            "auc": auc, "balanced_accuracy": balanced, "accuracy": _mean(own_called == (own["label"] == 1)),
+            "mean_score": _mean(own["p_fake"]), "called_fake": _mean(own["verdict"] == "fake"),
+            "unsure": _mean(own["verdict"] == "unsure"),
+        })  # fmt: skip
+    return sorted(rows, key=lambda row: (row["auc"] is None, row["auc"], row["name"]))
+
+
+def score_shift(clean: pd.DataFrame, worn: pd.DataFrame) -> dict:
+    """How far wear moves the score of the same image: real and fake went through the same, so both should stay.
+
+    Returns:
+        For `real` and `fake`: mean change of z (`mean_z`), mean distance of p_fake (`mean_abs_p`), and the share whose
+        verdict changed (`verdict_changed`); None where a class is missing.
+    """
+    both = clean.merge(worn, on="index", suffixes=("", "_worn"))
+    result = {}
+    for label, name in enumerate(("real", "fake")):
+        rows = both[both["label"] == label]
+        result[name] = {
+            "mean_z": _mean(rows["z_worn"] - rows["z"]),
+            "mean_abs_p": _mean((rows["p_fake_worn"] - rows["p_fake"]).abs()),
+            "verdict_changed": _mean(rows["verdict_worn"] != rows["verdict"]),
+        }
+    return result
+
+
+def worst_mistakes(scores: pd.DataFrame, threshold: float, most: int) -> pd.DataFrame:
+    """The rows on the wrong side of the threshold, the most confident first."""
+    wrong = scores[(scores["p_fake"] >= threshold) != (scores["label"] == 1)]
+    order = (wrong["p_fake"] - wrong["label"]).abs().sort_values(ascending=False, kind="stable").index
+    return wrong.loc[order[:most]]
+
+
+def classification_text(scores: pd.DataFrame, threshold: float) -> str:
+    """scikit-learn's classification report at the threshold."""
+    called = (scores["p_fake"] >= threshold).astype(int)
+    return classification_report(
+        scores["label"], called, labels=[0, 1], target_names=["real", "fake"], digits=4, zero_division=0
+    )
+
+
+def _mean(values) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def _auc(scores: pd.DataFrame) -> float | None:
+    return float(roc_auc_score(scores["label"], scores["p_fake"])) if scores["label"].nunique() == 2 else None

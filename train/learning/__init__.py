@@ -1,0 +1,1 @@
+"""The training loop: model, options, state, validation, record."""

@@ -1,0 +1,1 @@
+"""The model card, the repositories on the Hub, the Space."""
