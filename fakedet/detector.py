@@ -236,9 +236,7 @@ class Detector:
         p_fake = self.calibrate(logit, tiny)
         notes = list(job.loaded.notes)
         if min(image.size) < TINY_SIDE:
-            notes.append(
-                f"The image is tiny ({image.width} x {image.height} pixels): there is little to predict_prepared by."
-            )
+            notes.append(f"The image is tiny ({image.width} x {image.height} pixels): there is little to judge by.")
         ms = job.ms | {"network": seen.ms}
         verdict, found, joined = self.classify(p_fake, tiny), None, None
         if stability and not stability["stable"]:

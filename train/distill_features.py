@@ -1,6 +1,7 @@
-"""Write down what a large vision network says of each training image, for a small one to learn beside the labels.
+"""Extracts features of a large vision network from each training image: auxiliary targets for a small one.
 
-    python train/distill_features.py --data data/wild --teacher vit_base_patch16_clip_224.openai --output_dir data/wild_taught
+    python train/distill_features.py --data data/wild --output_dir data/wild_taught \
+        --teacher vit_base_patch16_clip_224.openai
     accelerate launch train/finetune.py --config train/configs/wild.yaml     # which says `distill: 4.0`
 
 A few thousand pictures are soon learned by heart, and one bit for each does not say what they show. The features of a

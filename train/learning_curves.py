@@ -107,7 +107,8 @@ def main(argv: list[str] | None = None) -> None:
         p.error(f"--collections: {error}")
     if data is None or {"teacher", args.column} - set(data.column_names):
         p.error(
-            f"{args.data} has no split {args.split} with the columns teacher and {args.column}: see train/distill_features.py"
+            f"{args.data} has no split {args.split} with the columns teacher and {args.column}: "
+            "see train/distill_features.py"
         )
     probe = LinearProbe(data, args.column, args.balance, args.match, args.unmatched)
     for name, values in collections.items():

@@ -1,6 +1,7 @@
 """Make aligned fakes: real images beside their reconstruction by an autoencoder, same content, same size.
 
-    python train/reconstruct.py --data data/wild --encoder E.safetensors --decoder D.safetensors --output_dir data/aligned
+    python train/reconstruct.py --data data/wild --output_dir data/aligned \
+        --encoder E.safetensors --decoder D.safetensors
 
 What a network can learn from such a pair is the decoder's trace alone: subject, framing and light are the same (Rajan
 et al. 2024, "Aligned datasets improve detection of latent diffusion-generated images", arXiv:2410.11835). Both halves

@@ -46,7 +46,7 @@ def group_stratified_split(labels: np.ndarray, groups: np.ndarray, fraction: flo
 
 
 def assign_splits(table: dict, reason: np.ndarray, groups: np.ndarray, args) -> np.ndarray:
-    """Return the output split of every image, empty where it is dropped; group_stratified_split what the input does not bring."""
+    """Return the output split of every image, empty where it is dropped; split what the input does not split."""
     out = np.where(reason == "", table["split"], "").astype(object)
     moved = reason == "leaked"
     out[moved] = [f"{s}_leaked" for s in table["split"][moved]]
@@ -69,8 +69,6 @@ def assign_splits(table: dict, reason: np.ndarray, groups: np.ndarray, args) -> 
             table["label"][rows], groups[rows], fraction * total / len(rows), args.seed + step
         )
         if not chosen.any() or chosen.all():
-            raise PrepareError(
-                f"There are too few images or groups in train to group_stratified_split out a {name} split."
-            )
+            raise PrepareError(f"There are too few images or groups in train for a {name} split.")
         out[rows[chosen]] = name
     return out

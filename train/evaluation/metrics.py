@@ -1,8 +1,8 @@
 """Figures for a detector that gives each image a probability of being AI-generated.
 
 `BinaryDetection` is an `evaluate.Metric` that lives in this file, so nothing is downloaded: make one directly, or
-load it as a local module with `evaluate.load("train/evaluation/metrics.py")`. `detection_metrics` does it in one call. The
-sums themselves are scikit-learn's.
+load it as a local module with `evaluate.load("train/evaluation/metrics.py")`. `detection_metrics` does it in one call.
+The sums themselves are scikit-learn's.
 
 Labels are 0 = real and 1 = fake everywhere; "fake" is the positive class.
 """

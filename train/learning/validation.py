@@ -19,7 +19,7 @@ class Logits(torch.nn.Module):
     """What is trained: raw z from pixels (N, 3, S, S), or from cached pooled features (N, C).
 
     Args:
-        taught: Numbers that a teacher says of each image (see distill_features.py); with them the result is (N, 1 + taught), z
+        taught: Auxiliary targets per image (see distill_features.py); with them the result is (N, 1 + taught), z
             first and what a linear layer on the pooled features says of the others behind it. That layer is used in
             training only and is in no checkpoint of the model.
     """
