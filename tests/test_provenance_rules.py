@@ -8,8 +8,9 @@ import json
 import pytest
 
 from fakedet.provenance import Provenance, join
+from fakedet.provenance.evidence import weigh
 from fakedet.provenance.record import Evidence
-from fakedet.provenance.rules import CAVEAT, weigh
+from fakedet.provenance.rules import CAVEAT
 
 EMPTY = dict.fromkeys(("prompt", "negative_prompt", "model", "seed", "sampler", "steps", "raw_excerpt"))
 GENERATOR = {"tool": "ComfyUI", "container_field": "PNG prompt", **EMPTY}
@@ -112,6 +113,18 @@ def test_what_broken_credentials_say_is_passed_on_as_unproven(state):
     # An expired AI signer still tells something, but decides nothing.
     found = provenance(c2pa=credentials(state, AI))
     assert any(item.direction == "ai" and "unproven" in item.sentence for item in found.evidence)
+
+
+def test_the_name_of_a_signer_does_not_hide_the_generator_record():
+    signed = credentials("valid_untrusted", AI) | {"signer": "Public record of images"}
+    found = provenance(c2pa=signed, generator=GENERATOR)
+    assert any(item.sentence == "It carries a record of ComfyUI." for item in found.evidence)
+
+
+@pytest.mark.parametrize("tool", ["Credentials", "Valid Content Credentials"])
+def test_the_name_of_a_generator_does_not_hide_the_content_credentials(tool):
+    found = provenance(c2pa=credentials("valid_untrusted", CAPTURE), generator=GENERATOR | {"tool": tool})
+    assert any(item.sentence.startswith("State valid_untrusted.") for item in found.evidence)
 
 
 def test_an_unknown_pixel_verdict_is_refused():

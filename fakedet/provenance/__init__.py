@@ -23,11 +23,12 @@ from . import watermark as _watermark
 from .c2pa import read_manifest, source_type
 from .camera import read_camera, read_tables
 from .containers import MIME, read_parts
+from .evidence import weigh
 from .exif import read_exif
 from .generators import find_generator
 from .parts import Parts
 from .record import Evidence, Joined, Provenance, clean
-from .rules import join, weigh
+from .rules import join
 from .xmp import read_xmp
 
 __all__ = ["Evidence", "Joined", "Provenance", "join", "read_provenance"]

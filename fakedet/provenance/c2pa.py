@@ -24,6 +24,7 @@ STORE_CHARS = 8 << 20  # a longer manifest store is not parsed
 AI = ("trainedAlgorithmicMedia",)
 PART_AI = ("compositeWithTrainedAlgorithmicMedia", "compositeSynthetic")
 CAPTURE = ("digitalCapture", "computationalCapture")
+VALID = ("valid_trusted", "valid_untrusted")  # states in which what a manifest says is believed
 _WEIGHT = (*AI, *PART_AI, *CAPTURE)  # where a manifest names several source types, the first of these is shown
 _STATES = {
     "valid_trusted": "The Content Credentials are valid and the signer is trusted.",
