@@ -1,10 +1,12 @@
 """One table out of several evaluation reports, written into README and model card between two marker lines.
 
     python train/results.py "CIFAKE, official test=reports/cifake_test" "wild, unseen=reports/wild_unseen" \\
-        --into README.md fakedet/pretrained/README.md
+        --into fakedet/pretrained/README.md
+    python train/results.py --headline fakedet/pretrained/report.json --into README.md
 
 Every figure is copied from a report.json that `train/evaluate.py` wrote, and the command behind it is listed, so what a
-page says is what a command prints. Without --into the text goes to the screen.
+page says is what a command prints. Without --into the text goes to the screen. --headline makes the six rows of
+README.md out of one report.json, which train/bundle_report.py wrote.
 """
 
 from __future__ import annotations
@@ -13,6 +15,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
+
+if __name__ == "__main__":  # a script sees its own folder first, where evaluate.py hides the library of that name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from train.evaluation import headline
 
 BEGIN, END = "<!-- results: written by train/results.py -->", "<!-- results end -->"
 HEAD = (
@@ -101,40 +108,60 @@ def text_of(reports: dict[str, dict], least: int) -> str:
     return "\n\n".join([*parts, commands(reports)])
 
 
-def insert(page: str, text: str) -> str:
+def insert(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
     """The page with `text` between the markers.
 
     Raises:
         ValueError: The page has no markers.
     """
-    before, found, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
     if not (found and ended):
-        raise ValueError(f"no lines '{BEGIN}' and '{END}' in it")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+        raise ValueError(f"no lines '{begin}' and '{end}' in it")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
+
+
+def headline_of(path: Path, parser: argparse.ArgumentParser) -> str:
+    """The six rows of README.md; ends with the parser's error where the file is not such a report."""
+    try:
+        return headline.headline_text(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        parser.error(f"{path} is not a report.json: {error!r}")
+
+
+def read_reports(items: list[str], parser: argparse.ArgumentParser) -> dict[str, dict]:
+    """Reports by title, all of the same weights; ends with the parser's error otherwise."""
+    reports = {}
+    for item in items:
+        title, _, folder = item.rpartition("=")
+        path = Path(folder) / "report.json"
+        if not title or not path.is_file():
+            parser.error(f"'{item}' is not TITLE=FOLDER with a report.json in the folder")
+        reports[title] = json.loads(path.read_text(encoding="utf-8"))
+    if len({report["model"]["sha256"] for report in reports.values()}) > 1:
+        parser.error("the reports are of different weights")
+    return reports
 
 
 def main(argv: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="train/results.py", description="One table out of several evaluation reports.")
-    p.add_argument("reports", nargs="+", metavar="TITLE=FOLDER", help="folders that train/evaluate.py wrote")
+    p.add_argument("reports", nargs="*", metavar="TITLE=FOLDER", help="folders that train/evaluate.py wrote")
     p.add_argument("--into", nargs="+", type=Path, default=[], help="Markdown files with the two marker lines")
     p.add_argument("--least", type=int, default=10, help="leave generators and sources of fewer images out")
+    p.add_argument("--headline", type=Path, metavar="REPORT.json", help="the six rows of README.md from this report")
     args = p.parse_args(argv)
-    reports = {}
-    for item in args.reports:
-        title, _, folder = item.rpartition("=")
-        path = Path(folder) / "report.json"
-        if not title or not path.is_file():
-            p.error(f"'{item}' is not TITLE=FOLDER with a report.json in the folder")
-        reports[title] = json.loads(path.read_text(encoding="utf-8"))
-    if len({report["model"]["sha256"] for report in reports.values()}) > 1:
-        p.error("the reports are of different weights")
-    text = text_of(reports, args.least)
+    if bool(args.reports) == bool(args.headline):
+        p.error("give either TITLE=FOLDER items or --headline")
+    markers = (headline.BEGIN, headline.END) if args.headline else (BEGIN, END)
+    if args.headline:
+        text = headline_of(args.headline, p)
+    else:
+        text = text_of(read_reports(args.reports, p), args.least)
     if not args.into:
         print(text)
     for path in args.into:
         try:
-            path.write_text(insert(path.read_text(encoding="utf-8"), text), encoding="utf-8")
+            path.write_text(insert(path.read_text(encoding="utf-8"), text, *markers), encoding="utf-8")
         except (OSError, ValueError) as error:
             p.error(f"{path}: {error}")
         print(f"written into {path}")
