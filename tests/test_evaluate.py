@@ -29,7 +29,7 @@ from train.evaluation.curves import Degradation
 from train.evaluation.dataset import TIERS, load_evalset, prefetch
 from train.evaluation.metrics import detection_metrics
 from train.evaluation.probes import jpeg_quality, probe_table
-from train.evaluation.summary import group_rows, score_shift, three_answers, worst_mistakes
+from train.evaluation.summary import group_rows, hard_kinds, score_shift, three_answers, worst_mistakes
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPED = "--model model --data data --output_dir out --tiers clean web --curve_samples 12"
@@ -65,7 +65,7 @@ def place(tmp_path_factory) -> Path:
     """A folder with a tiny model and a prepared data set of 24 images, one of them broken, in two splits."""
     root = tmp_path_factory.mktemp("evaluate")
     save_tiny_model(root / "model")
-    rows = {"image": [], "label": [], "source": [], "generator": [], "group": []}
+    rows = {"image": [], "label": [], "source": [], "generator": [], "group": [], "kind": [], "camera": []}
     for i in range(N):
         data = encode(picture(i, brightness=100 * (i % 2)), "JPEG", quality=90)
         rows["image"].append({"bytes": data[:200] if i == BROKEN else data, "path": f"picture{i}.jpg"})
@@ -73,9 +73,11 @@ def place(tmp_path_factory) -> Path:
         rows["source"].append("both" if i < 12 else ("cameras", "machines")[i % 2])
         rows["generator"].append(("a-camera", "model-a" if i < 12 else "model-b")[i % 2])
         rows["group"].append(f"group{i}")
+        rows["kind"].append(("night;film" if i % 4 else "", "ai-edit")[i % 2])
+        rows["camera"].append(("Pentax", "")[i % 2])
     text = Value("string")
     features = Features({"image": Image(), "label": ClassLabel(names=["real", "fake"]), "source": text,
-                         "generator": text, "group": text})  # fmt: skip
+                         "generator": text, "group": text, "kind": text, "camera": text})  # fmt: skip
     data = Dataset.from_dict(rows, features=features)
     DatasetDict({"validation": data, "test": data}).save_to_disk(root / "data")
     return root
@@ -179,6 +181,7 @@ def test_every_picture_in_the_report_exists_and_opens(finished):
     assert names == {path.name for path in finished.glob("*.png")}
     assert {name.removesuffix(".png") for name in names} == {
         "confusion_matrix", "roc", "precision_recall", "score_histogram", "reliability", "mistakes", "tiers", "curves",
+        "risk_coverage",
     }  # fmt: skip
     for name in names:
         with PILImage.open(finished / name) as image:
@@ -321,6 +324,37 @@ def test_groups_are_measured_against_what_is_fair():
     assert by_generator["g1"]["auc"] == pytest.approx((1 + 2) / 6)
     assert by_generator["g1"]["balanced_accuracy"] == pytest.approx((1 / 2 + 1 / 3) / 2)
     assert by_generator["g2"]["mean_score"] == pytest.approx(0.9)
+
+
+def test_hard_kinds_count_photographs_in_each_of_their_kinds():
+    frame = table(
+        label=[0, 0, 0, 0, 1],
+        p_fake=[0.9, 0.5, 0.1, 0.1, 0.9],
+        kind=["night;film", "night", "film", None, "night"],
+    )
+    night, film = (
+        {"kind": kind, "n": 2, "n_called_fake": 1, "n_unsure": unsure, "called_fake": 0.5, "unsure": unsure / 2}
+        for kind, unsure in (("night", 1), ("film", 0))
+    )
+    assert hard_kinds(frame) == [film, night]
+
+
+def test_data_without_kinds_have_no_hard_kinds():
+    assert hard_kinds(table(label=[0, 1], p_fake=[0.1, 0.9])) == []
+
+
+def test_kind_and_camera_reach_the_score_table(scores):
+    assert (scores[2]["kind"], scores[2]["camera"]) == ("night;film", "Pentax")
+
+
+def test_report_starts_with_auc_inside_sources_abstention_and_hard_kinds(report, finished):
+    tier = report["tiers"]["clean"]
+    assert tier["matched"]["sources"] == 1
+    assert tier["auc_ci_unit"] == "group"
+    assert [row["kind"] for row in tier["hard_kinds"]] == ["film", "night"]
+    text = (finished / "report.md").read_text(encoding="utf-8")
+    places = [text.index(part) for part in ("AUC inside sources", "(AURC", "## Hard kinds", "## At the threshold")]
+    assert places == sorted(places)
 
 
 def test_three_answers_by_hand():

@@ -47,7 +47,8 @@ from train.attribution.family_head import (
 from train.data.augment import PRESETS, augment
 from train.data.sources import PrepareError
 from train.evaluation.dataset import EvalSet, load_evalset, prefetch
-from train.evaluation.report import confusion_rows, table
+from train.evaluation.report import confusion_rows
+from train.evaluation.report_tables import table
 
 STRENGTHS = (3e-5, 1e-4, 3e-4, 1e-3)  # scikit-learn's C, the inverse of the regularisation
 

@@ -28,7 +28,7 @@ if __name__ == "__main__":  # a script sees its own folder first, where evaluate
 from train.data.filters import parse_where
 from train.data.loading import load_split
 from train.data.sampling import sample_weights
-from train.evaluation.plots import transfer_curves
+from train.evaluation.comparison_plots import transfer_curves
 from train.results import grid, plain
 
 SHARES = (0.1, 0.25, 0.5)  # and all of them

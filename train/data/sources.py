@@ -13,7 +13,7 @@ from pathlib import Path
 
 from datasets import ClassLabel, Dataset, Features, Image, Value, concatenate_datasets, load_dataset
 
-KEPT_COLUMNS = ("source", "generator", "content", "group")
+KEPT_COLUMNS = ("source", "generator", "content", "group", "camera", "kind")
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 SPLIT_NAMES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation", "testing": "test"}
 REAL_NAMES = {"real", "nature", "natural", "authentic", "genuine", "human", "photo", "photograph"}

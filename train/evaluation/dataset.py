@@ -31,7 +31,7 @@ class EvalSet:
         split: name of the split.
         images: rows with `bytes` or `path`, as `datasets.Image(decode=False)` gives them.
         table: one row per image: index (row in the split as loaded), label (0 real, 1 fake), and those of source,
-            generator, content, group that the data has.
+            generator, content, group, camera, kind that the data has.
         unlabelled: images left out because they have no label.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from train.evaluation.report_tables import DASH, hard_kinds, headline, table, with_interval
+
 METRIC_ROWS = (
     ("images (real, fake)", None),
     ("AUC", "roc_auc"),
@@ -44,21 +46,6 @@ CLEAN_PICTURES = (
 )
 
 
-def number(value, digits: int = 4) -> str:
-    """A figure for a table; a dash where it is not defined."""
-    if value is None:
-        return "–"  # noqa: RUF001
-    return f"{value:.{digits}f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def table(header: list[str], rows: list[list]) -> str:
-    """A Markdown table: first column left, the others right; cells of text are made safe."""
-    lines = [header, [":--"] + ["--:"] * (len(header) - 1)]
-    lines += [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in rows]
-    safe = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in safe)
-
-
 def markdown(report: dict, pictures: set[str]) -> str:
     """Writes the report.
 
@@ -82,6 +69,10 @@ def markdown(report: dict, pictures: set[str]) -> str:
         )
         + _tiny(report["tiny"]),
         "## Figures",
+        *headline(tiers),
+        *_images(pictures, (("risk_coverage.png", "Risk and coverage"),)),
+        *hard_kinds(tiers),
+        "## At the threshold",
         _by_tier(tiers, METRIC_ROWS, "metrics", "at the threshold"),
         _by_tier(tiers, ANSWER_ROWS, "three_answers", "three answers"),
         "\n".join(f"- **{name}**: {tier['words']}" for name, tier in tiers.items()),
@@ -151,8 +142,9 @@ def _groups(tiers: dict, column: str) -> str:
     body = []
     for name, row in next(iter(found.values())).items():
         more = [found[tier].get(name, {}).get("auc") for tier in others]
-        body.append([name, row["n_real"], row["n_fake"], row["against"] or "–", row["auc"], *more,  # noqa: RUF001
-                     row["balanced_accuracy"], row["mean_score"], row["called_fake"], row["unsure"]])  # fmt: skip
+        body.append([name, row["n_real"], row["n_fake"], row["against"] or DASH,
+                     with_interval(row["auc"], row.get("auc_ci")), *more, row["balanced_accuracy"],
+                     row["mean_score"], row["called_fake"], row["unsure"]])  # fmt: skip
     return table(header, body)
 
 

@@ -22,17 +22,16 @@ from tqdm.auto import tqdm
 
 from fakedet import Detector, __version__
 from fakedet.hub import ModelError
-from fakedet.images import open_image
 from train.attribution.families import family_figures
 from train.data.filters import parse_where
 from train.data.sources import PrepareError
-from train.evaluation import plots
 from train.evaluation.curves import curve_rows
 from train.evaluation.dataset import TIERS, EvalSet, load_evalset
+from train.evaluation.drawing import draw
 from train.evaluation.probes import probe_table
 from train.evaluation.report import markdown
 from train.evaluation.scoring import measure_latency, score_tier
-from train.evaluation.summary import classification_text, score_shift, tier_summary, worst_mistakes
+from train.evaluation.summary import classification_text, score_shift, tier_summary
 
 PACKAGES = ("torch", "timm", "transformers", "datasets", "evaluate", "scikit-learn", "pillow", "numpy")
 
@@ -134,48 +133,6 @@ def run_curves(detector: Detector, images: EvalSet, clean: pd.DataFrame, rows: n
     )
 
 
-def draw(output: Path, images: EvalSet, scores: dict[str, pd.DataFrame], report: dict, mistakes: int) -> set[str]:
-    """Draws every figure that the data allows and returns their names."""
-    first = next(iter(scores))
-    table, figures, threshold = scores[first], report["tiers"][first]["metrics"], report["threshold"]
-    plots.confusion_matrix(figures, output / "confusion_matrix.png")
-    mostly_tiny = report["tiny"]["images"] > len(table) / 2
-    band = report["tiny"]["unsure_band"] if mostly_tiny else report["unsure_band"]
-    plots.score_histogram(table["label"], table["p_fake"], threshold, band, output / "score_histogram.png")
-    plots.reliability(table["label"], table["p_fake"], figures["ece"], output / "reliability.png")
-    drawn = {"confusion_matrix.png", "score_histogram.png", "reliability.png"}
-    if table["label"].nunique() == 2:
-        curves = {name: (tier["label"].to_numpy(), tier["p_fake"].to_numpy()) for name, tier in scores.items()}
-        plots.roc(curves, output / "roc.png")
-        plots.precision_recall(curves, output / "precision_recall.png")
-        names = {"AUC": "roc_auc", "balanced accuracy": "balanced_accuracy", "found at 5 % false alarms": "tpr_at_5fpr"}
-        metrics = {name: tier["metrics"] for name, tier in report["tiers"].items()}
-        bars = {name: {words: found[key] for words, key in names.items()} for name, found in metrics.items()}
-        plots.tier_bars(bars, output / "tiers.png")
-        drawn |= {"roc.png", "precision_recall.png", "tiers.png"}
-    if report["curves"]:
-        plots.curves(report["curves"], output / "curves.png")
-        drawn.add("curves.png")
-    if mistakes > 0:
-        worst = worst_mistakes(table, threshold, mistakes)
-        places = dict(zip(images.table["index"], range(len(images)), strict=True))
-        sheet = [
-            (open_image(images.encoded(places[row.index_])[0]).image, row.label, caption(row))
-            for row in worst.rename(columns={"index": "index_"}).itertuples()
-        ]
-        title = f"The {len(sheet)} most confident mistakes, tier {first} (frame: blue = real, dashed = AI-generated)"
-        plots.contact_sheet(sheet, title, output / "mistakes.png")
-        drawn.add("mistakes.png")
-    return drawn
-
-
-def caption(row) -> str:
-    """Two lines for the contact sheet: what the image is, what it scored, and its row in the split."""
-    who = getattr(row, "generator", None) if row.label else getattr(row, "source", None)
-    who = f" ({who if len(who) < 17 else who[:15] + '…'})" if isinstance(who, str) and who else ""
-    return f"{('real', 'AI')[row.label]}{who}\np_fake {row.p_fake:.3f}, row {row.index_}"
-
-
 def versions() -> dict[str, str]:
     """Versions of what a score depends on."""
     found = {"fakedet": __version__, "python": platform.python_version()}
@@ -243,6 +200,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     for name, tier in report["tiers"].items():
         shown = {key: tier["metrics"][key] for key in ("roc_auc", "balanced_accuracy", "tpr_at_5fpr", "ece")}
+        shown["auc_inside_sources"] = tier["matched"]["auc"]
         shown |= {key: tier["three_answers"][key] for key in ("coverage", "false_alarms")}
         print(f"{name}: " + ", ".join(f"{key} {'none' if v is None else format(v, '.4f')}" for key, v in shown.items()))
     print(f"Report: {Path(args.output_dir) / 'report.md'}")

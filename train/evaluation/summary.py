@@ -2,7 +2,7 @@
 
 A score table is a pandas DataFrame with one row per image and the columns index, file, label (0 real, 1 fake),
 p_fake (0..1), z (raw logit), verdict ("real", "fake" or "unsure"), and where the data has them source, generator,
-content and group.
+content, group, camera and kind (one or several words joined by ";").
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import classification_report, roc_auc_score
 
+from train.evaluation.intervals import matched_auc, pooled_interval, source_interval
 from train.evaluation.metrics import detection_metrics
+from train.evaluation.selective import risk_coverage
 
 BY = ("source", "generator", "content")
 
@@ -20,10 +22,18 @@ def tier_summary(scores: pd.DataFrame, threshold: float) -> dict:
     """Figures of one tier.
 
     Returns:
-        `metrics` (as `detection_metrics`), `three_answers`, `by` (column to rows, see `group_rows`).
+        `metrics` (as `detection_metrics`), `auc_ci` ([low, high] or None) and `auc_ci_unit` (what its bootstrap
+        resamples), `matched` (AUC inside sources), `risk_coverage`, `three_answers`, `hard_kinds`, and `by` (column to
+        rows, see `group_rows`).
     """
+    auc_ci, unit = pooled_interval(scores)
     return {
         "metrics": detection_metrics(scores["label"], scores["p_fake"], threshold),
+        "auc_ci": auc_ci,
+        "auc_ci_unit": unit,
+        "matched": matched_auc(scores),
+        "risk_coverage": risk_coverage(scores["label"], scores["p_fake"], threshold),
+        "hard_kinds": hard_kinds(scores),
         "three_answers": three_answers(scores),
         "by": {name: group_rows(scores, name, threshold) for name in BY if has_values(scores, name)},
     }
@@ -56,6 +66,29 @@ def three_answers(scores: pd.DataFrame) -> dict:
     }
 
 
+def hard_kinds(scores: pd.DataFrame) -> list[dict]:
+    """Verdicts on photographs per word of the column kind, such as retouched, product, night or film.
+
+    Returns:
+        Rows with `kind`, `n` photographs of it, `n_called_fake` and `n_unsure` of them, and the shares `called_fake`
+        and `unsure`; the kind most often called fake first. A photograph of several kinds counts in each.
+    """
+    if not has_values(scores, "kind"):
+        return []
+    reals = scores.loc[scores["label"] == 0, ["kind", "verdict"]]
+    reals = reals.assign(kind=reals["kind"].fillna("").str.split(";")).explode("kind")
+    rows = []
+    for kind, own in reals.groupby(reals["kind"].str.strip()):
+        if not kind:
+            continue
+        n_fake, n_unsure = (int((own["verdict"] == verdict).sum()) for verdict in ("fake", "unsure"))
+        rows.append({
+            "kind": str(kind), "n": len(own), "n_called_fake": n_fake, "n_unsure": n_unsure,
+            "called_fake": n_fake / len(own), "unsure": n_unsure / len(own),
+        })  # fmt: skip
+    return sorted(rows, key=lambda row: (-row["called_fake"], row["kind"]))
+
+
 def group_rows(scores: pd.DataFrame, column: str, threshold: float) -> list[dict]:
     """Figures per value of a column, the hardest first.
 
@@ -66,6 +99,7 @@ def group_rows(scores: pd.DataFrame, column: str, threshold: float) -> list[dict
     Returns:
         Rows with `name`, `n_real`, `n_fake`, `against`, `auc`, `balanced_accuracy` (at the threshold), `accuracy` and
         `mean_score` (mean p_fake) of the group's own images, and the shares `called_fake` and `unsure` of its verdicts.
+        Rows of sources have `auc_ci`, [low, high] or None, by bootstrap over the source's groups.
     """
     reals, fakes = scores[scores["label"] == 0], scores[scores["label"] == 1]
     grouped = fakes if column == "generator" else scores
@@ -88,6 +122,8 @@ def group_rows(scores: pd.DataFrame, column: str, threshold: float) -> list[dict
             "mean_score": _mean(own["p_fake"]), "called_fake": _mean(own["verdict"] == "fake"),
             "unsure": _mean(own["verdict"] == "unsure"),
         })  # fmt: skip
+        if column == "source":
+            rows[-1]["auc_ci"] = source_interval(own, fakes if not n_fake else reals)
     return sorted(rows, key=lambda row: (row["auc"] is None, row["auc"], row["name"]))
 
 

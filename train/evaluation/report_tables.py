@@ -1,0 +1,67 @@
+"""Markdown tables of an evaluation report: cells, intervals, and the figures that stand first."""
+
+from __future__ import annotations
+
+DASH = "–"  # noqa: RUF001
+UNITS = {"source": "whole sources", "group": "groups of related images", "image": "single images"}
+RISK_ROWS = (
+    ("area under the risk-coverage curve (AURC, lower is better)", "aurc"),
+    ("coverage at 10 % wrong answers", "coverage_at_10_risk"),
+    ("accuracy of the most confident 50 %", "accuracy_at_50"),
+    ("accuracy of the most confident 75 %", "accuracy_at_75"),
+    ("accuracy where every image gets an answer", "accuracy_at_100"),
+)
+
+
+def number(value, digits: int = 4) -> str:
+    """A figure for a table; a dash where it is not defined."""
+    if value is None:
+        return DASH
+    return f"{value:.{digits}f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def table(header: list[str], rows: list[list]) -> str:
+    """A Markdown table: first column left, the others right; cells of text are made safe."""
+    lines = [header, [":--"] + ["--:"] * (len(header) - 1)]
+    lines += [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in rows]
+    safe = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in safe)
+
+
+def with_interval(value: float | None, interval: list[float] | None) -> str:
+    """A figure with its 95 % interval, such as 0.893 (0.871 to 0.912)."""
+    if value is None:
+        return DASH
+    return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+
+
+def headline(tiers: dict[str, dict]) -> list[str]:
+    """AUC over all images and inside sources with their intervals, and how accuracy rises with abstention."""
+    values = list(tiers.values())
+    rows = [
+        ["AUC, all images", *(with_interval(tier["metrics"]["roc_auc"], tier["auc_ci"]) for tier in values)],
+        ["AUC inside sources of both classes, mean",
+         *(with_interval(tier["matched"]["auc"], tier["matched"]["ci"]) for tier in values)],
+        ["number of those sources", *(tier["matched"]["sources"] for tier in values)],
+        *([words, *(tier["risk_coverage"][key] for tier in values)] for words, key in RISK_ROWS),
+    ]  # fmt: skip
+    text = f"In brackets: 95 % intervals by bootstrap, for all images over {UNITS[values[0]['auc_ci_unit']]}, for the "
+    text += "mean inside sources over those sources. Confidence is the distance of p_fake from the threshold."
+    return [table(["figure", *tiers], rows), text]
+
+
+def hard_kinds(tiers: dict[str, dict]) -> list[str]:
+    """Photographs called AI-generated per kind, the worst kind first; [] where the data name no kinds."""
+    first, *others = tiers
+    if not tiers[first]["hard_kinds"]:
+        return []
+    called = {name: {row["kind"]: row["called_fake"] for row in tiers[name]["hard_kinds"]} for name in others}
+    rows = [
+        [row["kind"], row["n"], row["n_called_fake"], row["called_fake"], row["n_unsure"], row["unsure"],
+         *(called[name].get(row["kind"]) for name in others)]
+        for row in tiers[first]["hard_kinds"]
+    ]  # fmt: skip
+    header = ["kind", "photographs", "called fake", "share", "unsure", "share unsure",
+              *(f"called fake, {name}" for name in others)]  # fmt: skip
+    text = f"Verdicts on photographs that are easily taken for AI-generated, tier {first}. "
+    return ["## Hard kinds of photographs", text + "A photograph of several kinds counts in each.", table(header, rows)]
