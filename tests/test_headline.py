@@ -63,10 +63,10 @@ def test_the_readme_has_the_rows_of_the_bundled_report():
 
 def test_the_command_writes_between_the_markers(tmp_path):
     page = tmp_path / "README.md"
-    page.write_text(f"before\n{headline.BEGIN}\nold\n{headline.END}\nafter\n")
+    page.write_text(f"before\n{headline.BEGIN}\nformer figures\n{headline.END}\nafter\n")
     assert results.main(["--headline", str(ROOT / "fakedet/pretrained/report.json"), "--into", str(page)]) == 0
     text = page.read_text()
-    assert "old" not in text
+    assert "former figures" not in text
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "| CIFAKE, official test: accuracy |" in text
