@@ -1,4 +1,4 @@
-# The same command as everywhere, as a user without rights: docker build -t fakedet . && docker run -p 7860:7860 fakedet
+# Starts the app as an unprivileged user: docker build -t fakedet . && docker run -p 7860:7860 fakedet
 FROM python:3.12-slim
 RUN useradd --create-home --uid 1000 user
 USER user

@@ -2,9 +2,11 @@
 
     python train/publish.py model --model runs/mine --report reports/mine --repo owner/name
     python train/publish.py space --repo owner/space --model owner/name
+    python train/publish.py model --model bundled --card_only fakedet/pretrained/README.md
 
-Both can be run again: what has not changed is not sent, and what is not ours in the repository is left alone.
-`--dry_run` shows exactly what would go, `--output_dir` writes it to a folder; neither needs a network.
+Each command can be repeated: it sends only what has changed and leaves files of others in the repository alone.
+`--dry_run` prints what would be sent, `--output_dir` writes it to a folder, `--card_only` writes the model card alone;
+none of them needs a network.
 """
 
 from __future__ import annotations
@@ -28,26 +30,37 @@ def parser() -> argparse.ArgumentParser:
     model = kinds.add_parser("model", help="a checkpoint with its card, figures and modelling code")
     a = model.add_argument
     a("--model", required=True, help="checkpoint folder, or 'bundled'")
-    a("--report", help="folder that evaluate.py wrote: its figures and plots go into the card")
-    a("--card", type=Path, help="a README.md of your own in place of the one that is written here")
+    a("--report", help="folder that evaluate.py wrote; by default report.json beside the checkpoint")
+    a("--card", type=Path, help="README.md of your own in place of the generated card")
+    a("--card_only", type=Path, metavar="FILE", help="write the card to this file, and send nothing")
     a("--tag", help="name of this version; by default the next of v1, v2, ...")
-    a("--license", default="mit")
-    a("--datasets", nargs="+", help="Hub ids of the training data; by default those that finetune.py noted")
-    a("--base_model", help="Hub id of the weights it started from; by default what finetune.py noted")
-    a("--mistakes", action="store_true", help="publish mistakes.png too: it shows pictures of your data set")
+    a("--license", default="mit", help="identifier of the licence, as the Hub lists them (default: mit)")
+    a("--datasets", nargs="+", help="Hub ids of the training data; by default those in training.json")
+    a("--base_model", help="Hub id of the weights it started from; by default the one in training.json")
+    a("--mistakes", action="store_true", help="also publish mistakes.png, which shows images of your data set")
     space = kinds.add_parser("space", help="the app")
-    space.add_argument("--model", help="Hub id (owner/name[@revision]) that it shows; the bundled one when missing")
+    space.add_argument("--model", help="Hub id (owner/name[@revision]) of its model; by default the bundled checkpoint")
     for part in (model, space):
         a = part.add_argument
-        a("--repo", required=True, help="owner/name on the Hub; made if there is none")
-        a("--private", action="store_true", help="make it private, when it is new")
-        a("--dry_run", action="store_true", help="show what would go, and send nothing")
-        a("--output_dir", type=Path, help="write it to this folder, and send nothing")
+        a("--repo", help="owner/name on the Hub; made if it does not exist")
+        a("--private", action="store_true", help="make the repository private if it is new")
+        a("--dry_run", action="store_true", help="print what would be sent, and send nothing")
+        a("--output_dir", type=Path, help="write everything to this folder, and send nothing")
     return p
 
 
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Reads the command line; only the card of the bundled checkpoint needs no --repo."""
+    p = parser()
+    args = p.parse_args(argv)
+    bundled_card = args.kind == "model" and args.card_only and args.model == "bundled"
+    if not args.repo and not bundled_card:
+        p.error("--repo is required")
+    return args
+
+
 def make_plan(args: argparse.Namespace) -> Plan:
-    """What would go."""
+    """Everything that would be sent."""
     if args.kind == "space":
         from train.publishing.space import space_plan
 
@@ -61,7 +74,7 @@ def before_training(args: argparse.Namespace) -> None:
     """Makes the repository that finetune.py will push to, and puts its full id into `args`.
 
     Raises:
-        SystemExit: With one sentence, where nothing could be pushed in the end.
+        SystemExit: The repository cannot be made or written to; the message says why.
     """
     try:
         args.hub_model_id = claim(args.hub_model_id or Path(args.output_dir).name, private=args.hub_private_repo)
@@ -73,40 +86,53 @@ def after_training(args: argparse.Namespace) -> None:
     """Pushes what finetune.py has trained.
 
     Raises:
-        SystemExit: It is saved, but could not be pushed; with the command to push it later.
+        SystemExit: The model is saved but not pushed; the message says why, and how to push it later.
     """
-    rest = ["model", "--model", args.output_dir, "--repo", args.hub_model_id]
+    command = ["model", "--model", args.output_dir, "--repo", args.hub_model_id]
     try:
-        done = push(make_plan(parser().parse_args(rest)))
+        pushed = push(make_plan(parse(command)))
     except PublishError as error:
-        again = shlex.join(["python", "train/publish.py", *rest])
+        again = shlex.join(["python", "train/publish.py", *command])
         raise SystemExit(f"Trained and saved in {args.output_dir}, but not pushed: {error}\nLater: {again}") from None
-    print(f"{done.url}\nCommit {done.commit}, tag {done.tag}")
+    print(f"{pushed.url}\nCommit {pushed.commit}, tag {pushed.tag}")
+
+
+def show(args: argparse.Namespace, plan: Plan) -> None:
+    """Writes and prints what would be sent."""
+    if args.output_dir:
+        plan.write(args.output_dir)
+    print(plan.table())
+    if args.dry_run:
+        print(f"\nREADME.md:\n\n{plan.content('README.md').decode()}")
+    if args.kind == "space":
+        print(f"Variable: FAKEDET_MODEL={args.model or 'bundled'}")
+
+
+def send(args: argparse.Namespace, plan: Plan) -> None:
+    """Pushes the plan and prints where it ended."""
+    if args.kind == "space":
+        from train.publishing.space import set_variable
+
+        changed = set_variable(claim(args.repo, "space", args.private), args.model)
+        pushed = push(plan, args.private, tags=False)
+        print(f"{pushed.url}\nCommit {pushed.commit}" + ("" if pushed.new or changed else ", as before"))
+    else:
+        pushed = push(plan, args.private, args.tag)
+        print(f"{pushed.url}\nCommit {pushed.commit}, tag {pushed.tag}" + ("" if pushed.new else ", as before"))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; 0 = done, 2 = it cannot be published, and why."""
-    args = parser().parse_args(argv)
+    """Runs the command; exit code 0, or 2 where something cannot be published."""
+    args = parse(argv)
     try:
         plan = make_plan(args)
-        if args.output_dir:
-            plan.write(args.output_dir)
-        if args.dry_run or args.output_dir:
-            print(plan.table())
-            if args.dry_run:
-                print(f"\nREADME.md:\n\n{plan.content('README.md').decode()}")
-            if args.kind == "space":
-                print(f"Variable: FAKEDET_MODEL={args.model or 'bundled'}")
-            return 0
-        if args.kind == "space":
-            from train.publishing.space import set_variable
-
-            changed = set_variable(claim(args.repo, "space", args.private), args.model)
-            done = push(plan, args.private, tags=False)
-            print(f"{done.url}\nCommit {done.commit}" + ("" if done.new or changed else ", as before"))
+        if args.kind == "model" and args.card_only:
+            args.card_only.write_bytes(plan.content("README.md"))
+            print(args.card_only)
+        elif args.dry_run or args.output_dir:
+            show(args, plan)
         else:
-            done = push(plan, args.private, args.tag)
-            print(f"{done.url}\nCommit {done.commit}, tag {done.tag}" + ("" if done.new else ", as before"))
+            send(args, plan)
     except PublishError as error:
         print(f"publish: {error}", file=sys.stderr)
         return 2

@@ -12,53 +12,32 @@ from train.publishing.model_index import eval_results, front_matter
 
 BUNDLED = "fakedet"  # title of the card of the checkpoint that lies in the package
 ABOUT = "Tells a camera photograph (label 0, `real`) from an AI-generated image (label 1, `fake`), or answers `unsure`."
-USES = """### Direct Use
-
-A hint for a person who also looks at where an image comes from.
-
-### Downstream Use
-
-A baseline to fine-tune on the generators and cameras of one's own.
-
-### Out-of-Scope Use
-
-Proof, and automatic decisions about people."""
+USES = """- **Direct use:** a hint for a person who also looks at where an image comes from.
+- **Downstream use:** a baseline to fine-tune on other generators and cameras.
+- **Out of scope:** proof, and automatic decisions about people."""
 LIMITS = """- The model judges pixels, not truth: a staged or misleading photograph is still a photograph.
-- The figures hold for the data they name. Generators, cameras and processing outside of the training data can be harder.
+- The figures hold for the data they name. Other generators, cameras and processing can be harder.
 - Screenshots, strong compression and small copies remove the traces that the model reads.
-- Retouched photographs, collages, drawings and renderings lie between the two classes."""
-RECOMMENDATION = """### Recommendations
-
-Measure the error on your own images before you rely on an answer (`train/evaluate.py`), and treat `unsure` as no answer."""
+- Retouched photographs, collages, drawings and renderings lie between the two classes.
+- Recommendation: measure the error on your own images (`train/evaluate.py`), and treat `unsure` as no answer."""
 IN_PACKAGE = """```python
 from fakedet import Detector
 
 verdict = Detector.from_pretrained().predict("photo.jpg")
 print(verdict.headline, verdict.p_fake)
-```
 
-With transformers, in a checkout of the repository:
-
-```python
-import fakedet
-from transformers import pipeline
+from transformers import pipeline  # fakedet is imported above and registers the model type
 
 pipeline("image-classification", model="fakedet/pretrained")("photo.jpg")
 ```
 
 As a page: `python app.py`."""
-ON_HUB = """With transformers alone (the modelling code is in this repository):
-
-```python
-from transformers import pipeline
+ON_HUB = """```python
+from transformers import pipeline  # the modelling code comes from this repository
 
 pipeline("image-classification", model="{repo}", trust_remote_code=True)("photo.jpg")
-```
 
-With fakedet (abstention, heat map, provenance; no code of this repository runs):
-
-```python
-from fakedet import Detector
+from fakedet import Detector  # abstention, heat map, provenance; runs no code of this repository
 
 verdict = Detector.from_pretrained("{repo}").predict("photo.jpg")
 print(verdict.headline, verdict.p_fake)
@@ -116,16 +95,15 @@ def model_card(
         front_matter(name, results, license, datasets or record.get("datasets") or None, base_model),
         f"# Model Card for {name}",
         ABOUT + (f" {figures.summary(source.report)}" if source.report else ""),
-        "## Model Details\n\n### Model Description",
+        "## Model Details",
         "\n".join(f"- **{key}:** {text}" for key, text in facts.items()),
         f"## Uses\n\n{USES}",
         "## Bias, Risks, and Limitations",
         "\n".join([LIMITS, *_measured_limits(source.report)]),
-        RECOMMENDATION,
         "## How to Get Started with the Model",
         _get_started(repo, source.exports),
         "## Training Details",
-        _training(source.record, repo),
+        *_training(source.record, repo),
         "## Evaluation",
         *(_evaluation(source.report, source.plots) if source.report else _best_epoch(source.record, results)),
         *(_environment(source.record) if source.record else []),
@@ -144,19 +122,27 @@ def _get_started(repo: str | None, exports: tuple[str, ...]) -> str:
     return text + (f" Exported graphs: {', '.join(f'`{name}`' for name in exports)}." if exports else "")
 
 
-def _training(record: dict | None, repo: str | None) -> str:
+def _training(record: dict | None, repo: str | None) -> list[str]:
+    more = [] if repo else ["`train/EXPERIMENTS.md` tells how the bundled checkpoint came about; `train/README.md` "
+                            "describes the data sets."]  # fmt: skip
     if not record:
-        more = "" if repo else " `train/EXPERIMENTS.md` describes how the checkpoint was trained."
-        return f"No training record (training.json) lies beside these weights.{more}"
-    return (
-        f"### Training Data\n\n{_data(record)}: {_images(record, 'train')} training images, "
-        f"{_images(record, 'validation')} validation images.\n\n"
-        f"### Training Procedure\n\nFinished {record['date']} by\n\n```\n{record['command']}\n```"
-    )
+        return ["No training record (training.json) lies beside these weights.", *more]
+    records = {"": record} | ({" (network for tiny images)": record["tiny"]} if record.get("tiny") else {})
+    data = [f"- {_data(part)}{which}: {_counts(part)}" for which, part in records.items()]
+    commands = [f"{part['command']}  # {part['date']}" for part in records.values()]
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return [
+        "### Training Data",
+        "\n".join(data),
+        "### Training Procedure",
+        "\n".join(["```", *commands, "```"]),
+        f"Software: {versions}.",
+        *more,
+    ]
 
 
-def _images(record: dict, split: str) -> str:
-    return f"{record['images'].get(split, 0):,}"
+def _counts(record: dict) -> str:
+    return ", ".join(f"{count:,} {split} images" for split, count in record["images"].items())
 
 
 def _data(record: dict) -> str:
@@ -166,11 +152,9 @@ def _data(record: dict) -> str:
 def _evaluation(report: dict, plots: frozenset[str]) -> list[str]:
     """The section of a checkpoint with a report."""
     lines = [
-        "### Testing Data, Factors & Metrics\n\n#### Testing Data",
-        "\n".join(figures.testing_data(report)),
-        "#### Factors\n\nReal and fake images of a tier are degraded identically:",
-        "\n".join(figures.factors(report)),
-        f"#### Metrics\n\n{figures.legend(report)}",
+        "### Testing Data, Factors & Metrics",
+        "\n".join([*figures.testing_data(report), *figures.factors(report)]),
+        figures.legend(report),
         "### Results",
         figures.results_table(report),
         "Figures per source, generator and content, and full precision, are in `report.json`. Made by",
@@ -186,17 +170,14 @@ def _best_epoch(record: dict | None, results: list) -> list[str]:
     if not results:
         return ["This checkpoint was not evaluated: run `train/evaluate.py`."]
     rows = [[result.metric_name, result.metric_value] for result in results]
-    images = f"{_images(record, 'validation')} images of {_data(record)}"
-    text = f"The best epoch on the validation split ({images}), scored by the centre view of each image."
+    text = f"The best epoch on the validation split of {_data(record)}, scored by the centre view of each image."
     return [text, table(["validation", "value"], rows)]
 
 
 def _environment(record: dict) -> list[str]:
-    """Hardware and time, which energy can be estimated from, and software."""
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    """Hardware and time, from which energy can be estimated."""
     return [
         "## Environmental Impact",
-        f"- **Hardware Type:** {record['device']}, {record['processes']} process(es)\n"
+        f"- **Hardware type:** {record['device']}, {record['processes']} process(es)\n"
         f"- **Hours used:** {record['seconds'] / 3600:.2f}",
-        f"## Technical Specifications\n\n### Software\n\n{versions}",
     ]

@@ -1,4 +1,4 @@
-"""One commit to the Hub: what would go, then all of it or nothing, and a tag. Nothing in here needs torch."""
+"""Sends a repository to the Hub as one atomic commit, and tags it. Needs neither torch nor the package fakedet."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TIMEOUT_S = 60.0
-AGAIN = "A commit is whole or not there at all: run the same command again."
+AGAIN = "A commit is all or nothing: run the same command again."
 
 
 class PublishError(RuntimeError):
-    """Something cannot be published; the message says why in plain sentences, and never holds a token."""
+    """Something cannot be published; the message says why in plain sentences and never contains a token."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Plan:
     """What a repository should hold afterwards.
 
     Attributes:
-        repo: "owner/name", or a name in one's own account.
+        repo: "owner/name", or a name in the account of the token.
         kind: "model", "space" or "dataset".
-        files: Path in the repository to content, or to the file that has it.
-        owns: Whether a path in the repository is ours, to be removed when it is not among `files` any more.
+        files: Path in the repository to its content, or to a file with its content.
+        owns: Whether publish.py manages a path in the repository, and removes it when it is no longer in `files`.
         message: Of the commit.
     """
 
@@ -52,7 +52,7 @@ class Plan:
         """Writes the files to an empty or new folder.
 
         Raises:
-            PublishError: There is something in it.
+            PublishError: The folder is not empty.
         """
         if folder.exists() and any(folder.iterdir()):
             raise PublishError(f"{folder} is not empty.")
@@ -64,7 +64,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Pushed:
-    """Where a push ended: web address, commit, its tag (None where there is none), whether anything was new."""
+    """Result of a push.
+
+    Attributes:
+        url: Web address of the repository.
+        commit: Its sha.
+        tag: Of the commit; None without one.
+        new: Whether the push changed anything.
+    """
 
     url: str
     commit: str
@@ -73,7 +80,7 @@ class Pushed:
 
 
 def client():
-    """The Hub client with time-outs: its own has none, and would wait for ever on a server that falls silent."""
+    """The Hub client with time-outs: without them it waits for ever on a server that stops answering."""
     import httpx2
     from huggingface_hub import HfApi, set_client_factory
     from huggingface_hub.utils._http import default_client_factory
@@ -91,30 +98,30 @@ def claim(repo: str, kind: str = "model", private: bool = False) -> str:
     """Makes the repository if there is none, and returns its full id.
 
     Raises:
-        PublishError: No token, no right to write, not a name, or public although it should be private.
+        PublishError: No token, no right to write, not a valid name, or public although `private` is set.
     """
     api = client()
     try:
-        made = api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True,
+        created = api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True,
                                space_sdk="gradio" if kind == "space" else None)  # fmt: skip
-        found = api.repo_info(made.repo_id, repo_type=kind)
+        info = api.repo_info(created.repo_id, repo_type=kind)
     except Exception as error:
         raise PublishError(sentence(error, repo)) from None
-    if private and not found.private:
-        raise PublishError(f"{made.repo_id} exists and is public: make it private on its settings page first.")
-    return made.repo_id
+    if private and not info.private:
+        raise PublishError(f"{created.repo_id} exists and is public: make it private on its settings page first.")
+    return created.repo_id
 
 
 def push(plan: Plan, private: bool = False, tag: str | None = None, tags: bool = True) -> Pushed:
-    """Brings a repository to what the plan says, in one commit that fails if somebody else commits meanwhile.
+    """Brings a repository to the state of the plan in one commit, which fails if somebody else commits meanwhile.
 
     Args:
-        private: Make the repository private, when it is new.
+        private: Make the repository private if it is new.
         tag: Name for the commit; by default the next of v1, v2, ...
-        tags: False to tag nothing.
+        tags: Whether to tag the commit.
 
     Raises:
-        PublishError: As `claim`, or the Hub failed; a commit is whole or is not there.
+        PublishError: As `claim`, or the Hub failed; then nothing was committed.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -124,34 +131,36 @@ def push(plan: Plan, private: bool = False, tag: str | None = None, tags: bool =
         known = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo, repo_type=plan.kind).tags}
         if tag in known and known[tag] != head.sha:
             raise PublishError(f"{repo} has a tag {tag} already: choose another.")
-        gone = [s.rfilename for s in head.siblings or () if plan.owns(s.rfilename) and s.rfilename not in plan.files]
+        present = [sibling.rfilename for sibling in head.siblings or ()]
         operations = [CommitOperationAdd(name, value) for name, value in sorted(plan.files.items())]
-        operations += [CommitOperationDelete(name) for name in gone]
-        done = api.create_commit(repo, operations, repo_type=plan.kind, commit_message=plan.message,
-                                 parent_commit=head.sha)  # fmt: skip
+        operations += [CommitOperationDelete(name) for name in present if plan.owns(name) and name not in plan.files]
+        commit = api.create_commit(
+            repo, operations, repo_type=plan.kind, commit_message=plan.message, parent_commit=head.sha
+        )
     except PublishError:
         raise
     except Exception as error:  # the client raises a dozen types: HTTP, LFS, validation, network
         raise PublishError(sentence(error, repo)) from None
-    if not tags or (tag is None and done.oid in known.values()):
-        name = next((name for name, commit in known.items() if commit == done.oid), None)
-        return Pushed(done.repo_url.url, done.oid, name, done.oid != head.sha)
+    url, new = commit.repo_url.url, commit.oid != head.sha
+    if not tags or (tag is None and commit.oid in known.values()):
+        name = next((name for name, sha in known.items() if sha == commit.oid), None)
+        return Pushed(url, commit.oid, name, new)
     name = tag or next_version(known)
     try:
-        api.create_tag(repo, repo_type=plan.kind, tag=name, revision=done.oid, exist_ok=tag in known)
+        api.create_tag(repo, repo_type=plan.kind, tag=name, revision=commit.oid, exist_ok=tag in known)
     except Exception as error:
-        raise PublishError(f"Pushed to {repo} as {done.oid[:10]}, but not tagged: {sentence(error, repo)}") from None
-    return Pushed(done.repo_url.url, done.oid, name, done.oid != head.sha)
+        raise PublishError(f"Pushed to {repo} as {commit.oid[:10]}, but not tagged: {sentence(error, repo)}") from None
+    return Pushed(url, commit.oid, name, new)
 
 
 def next_version(tags) -> str:
-    """v1, v2, ...: one more than the highest there is."""
-    numbers = [int(found[1]) for found in (re.fullmatch(r"v(\d+)", tag) for tag in tags) if found]
+    """The version after the highest of v1, v2, ... among the tags."""
+    numbers = [int(match[1]) for match in (re.fullmatch(r"v(\d+)", tag) for tag in tags) if match]
     return f"v{max(numbers, default=0) + 1}"
 
 
 def sentence(error: Exception, repo: str) -> str:
-    """Why a push failed and what to do, without a trace, an address or a token."""
+    """Why a push failed and what to do, without a traceback, an address or a token."""
     from huggingface_hub import errors as hub
 
     if isinstance(error, RuntimeError) and error.__cause__:  # "Error while uploading 'model.safetensors' to the Hub."
@@ -168,8 +177,8 @@ def sentence(error: Exception, repo: str) -> str:
     if isinstance(error, hub.RepositoryNotFoundError):
         return f"{repo} does not exist on the Hub, or this token may not see it."
     if status:
-        said = getattr(error, "server_message", None)
-        return f"The Hub answers with an error ({status}{f': {said}' if said else ''}). {AGAIN}"
+        message = getattr(error, "server_message", None)
+        return f"The Hub answers with an error ({status}{f': {message}' if message else ''}). {AGAIN}"
     if isinstance(error, ValueError):
         return (str(error).strip().splitlines() or ["The Hub refuses the card."])[0]
     return f"The Hub cannot be reached, or the connection broke ({type(error).__name__}). {AGAIN}"

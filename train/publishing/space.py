@@ -1,6 +1,6 @@
 """What a Space holds: the app, its package, its requirements and a front page; no training code, data or tests.
 
-Needs nothing but huggingface_hub and PyYAML, so that a workflow can run it without installing the rest.
+Imports only huggingface_hub and PyYAML: the workflow that runs it installs nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def space_plan(repo: str, model: str | None) -> Plan:
 
     Args:
         repo: "owner/name".
-        model: Hub id of the model that it shows, with "@revision" to pin one; the bundled one when None.
+        model: Hub id of the model that it runs, with "@revision" to pin one; None for the bundled checkpoint.
     """
     files: dict[str, bytes | Path] = {name: ROOT / name for name in TOP}
     for folder in FOLDERS:
@@ -36,42 +36,64 @@ def space_plan(repo: str, model: str | None) -> Plan:
 
 
 def front_page(repo: str, model: str | None) -> str:
-    """README.md of the Space: the settings from this repository's README.md, and a few words."""
-    facts = yaml.safe_load((ROOT / "README.md").read_text().split("---")[1])
+    """README.md of the Space: the settings from this repository's README.md, and a short description."""
+    settings = yaml.safe_load((ROOT / "README.md").read_text(encoding="utf-8").split("---")[1])
     id, _, revision = (model or "").partition("@")
-    facts["title"] = facts["title"] if repo.endswith("/" + facts["title"]) else repo.split("/")[-1]
-    facts["models"] = [id] if id else []
-    which = f"`{id}`{f' at {revision}' if revision else ''}" if id else "the bundled one"
-    words = "It answers how likely a picture is AI-generated and where the reasons lie, and says when it does not know."
-    return f"---\n{yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)}---\n\n# {facts['title']}\n\n" + (
-        f"{facts['short_description']}\n\n{words} Programs can ask it too (REST, gradio_client, MCP), as its page "
-        f"tells.\n\nThe model is {which}. If it cannot be had, the one in this repository answers, and the page says "
-        "so. Uploaded pictures are deleted after minutes and go nowhere else.\n"
-    )
+    if not repo.endswith("/" + settings["title"]):
+        settings["title"] = repo.split("/")[-1]
+    settings["models"] = [id] if id else []
+    which = f"`{id}`{f' at {revision}' if revision else ''}" if id else "the bundled checkpoint"
+    return f"""---
+{yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)}---
+
+# {settings["title"]}
+
+{settings["short_description"]}
+
+The app estimates how likely a picture is AI-generated, shows which regions count, and answers "unsure" where it does \
+not know. Programs can call it by REST, gradio_client and MCP; the page describes how.
+
+The model is {which}. If it cannot be loaded, the bundled checkpoint answers, and the page says so. Uploaded pictures \
+are deleted after minutes and are sent nowhere else.
+"""
 
 
 def set_variable(repo: str, model: str | None) -> bool:
-    """Makes the Space show that model; returns whether something changed (every change restarts a Space).
+    """Sets the Space's model.
+
+    Returns:
+        Whether the variable changed. An equal value is not written again, because every change restarts a Space.
 
     Raises:
-        PublishError: The Hub refuses, or there is no such model.
+        PublishError: The Hub refuses, or the model does not exist.
     """
     api = client()
-    wanted = model or "bundled"
+    value = model or "bundled"
+    if model:
+        check_model(model)
     try:
-        if model:
-            id, _, revision = model.partition("@")
-            try:
-                if api.model_info(id, revision=revision or None).private:
-                    print(f"{id} is private: give the Space a secret HF_TOKEN that may read it (its settings page).")
-            except Exception as error:
-                raise PublishError(f"The Space's model: {sentence(error, model)}") from None
-        now = api.get_space_variables(repo).get(VARIABLE)
-        if now is not None and now.value == wanted:
+        current = api.get_space_variables(repo).get(VARIABLE)
+        if current is not None and current.value == value:
             return False
-        api.add_space_variable(repo, VARIABLE, wanted)
+        api.add_space_variable(repo, VARIABLE, value)
         return True
-    except PublishError:
-        raise
     except Exception as error:
         raise PublishError(sentence(error, repo)) from None
+
+
+def check_model(model: str) -> None:
+    """Makes sure that a model is on the Hub, and prints a hint if it is private.
+
+    Args:
+        model: Hub id, with or without "@revision".
+
+    Raises:
+        PublishError: The Hub does not have it, or the token may not read it.
+    """
+    id, _, revision = model.partition("@")
+    try:
+        info = client().model_info(id, revision=revision or None)
+    except Exception as error:
+        raise PublishError(f"The Space's model: {sentence(error, model)}") from None
+    if info.private:
+        print(f"{id} is private: give the Space a secret HF_TOKEN that may read it (its settings page).")
