@@ -1,94 +1,135 @@
-"""Does the answer survive the copy? The score of mildly worn copies: compressed as JPEG, and made smaller.
+"""Stability check: is the answer the same for mildly degraded copies (JPEG, smaller)?
 
-What people upload is seldom the original: chat programs and web pages compress pictures and make them smaller. An
-answer that such a copy turns round is not one to give, so `Detector.predict(..., stability=True)` answers "unsure".
+Uploaded images are often recompressed and scaled down by chat programs and web pages. If such a copy changes the
+answer, `Detector.predict(..., stability=True)` answers "unsure".
 
-A copy is scored as if the whole picture had been worn and `views.make_views` had cut it, but only the places where its
-views lie are made, since a photograph of twelve megapixels would cost half a second more (but for a network that sees
-the picture made smaller, too: see `whole_views`, `crop_scale`):
+A copy is scored as if the whole image had been degraded and then cut by `views.make_views`. Where the views are crops
+at the image's own resolution, only their surroundings are degraded: on a 12-megapixel photograph this saves half a
+second. A test compares the result with the degraded whole image.
 
-* JPEG works in blocks of 16 x 16 pixels, and its decoder looks one pixel of colour into the next: a neighbourhood that
-  begins on a block's edge and reaches at least one block further than the view gives the very same pixels.
-* Made smaller, each pixel depends on a few around it: Pillow's `box` reads across the border of a view.
+* JPEG works in blocks of 16 x 16 pixels, and its decoder interpolates colour from the neighbouring pixel: a region that
+  starts on a block edge and extends at least one block beyond the view gives exactly the same pixels.
+* After scaling down, a pixel depends on a few pixels around it: Pillow's `box` reads across the border of a view.
 
-A test compares both with the copy of a whole picture. Which copies are made, and what counts as turned round, stands in
-`FakeDetConfig` (`stability_jpeg`, `stability_resize`, `stability_flip`).
+`FakeDetConfig` defines the copies and what counts as a change (`stability_jpeg`, `stability_resize`,
+`stability_flip`).
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from PIL import Image
 
-from fakedet.network.views import crop_corners, make_views, to_tensor, view_limit, view_side
+from fakedet.network.configuration import Calibration, FakeDetConfig
+from fakedet.network.views import MAX_ASPECT, crop_corners, make_views, to_tensor, view_limit, view_side
 
 BLOCK = 16  # pixels of a JPEG block whose colour is stored at half the resolution
+MIN_SIDE = 16  # pixels of the short side of a smaller copy
 
 
-def degraded_copies(image: Image.Image, config) -> dict[str, torch.Tensor]:
-    """The views of each copy.
+def recheck(
+    images: Sequence[Image.Image],
+    logits: Sequence[float],
+    calibrations: Sequence[Calibration],
+    config: FakeDetConfig,
+    score: Callable[[list[torch.Tensor]], list[float]],
+) -> list[dict | None]:
+    """Scores degraded copies of all images that are not "unsure" already, in one call.
 
     Args:
-        image: Upright RGB, any size that `make_views` takes.
-        config: A FakeDetConfig.
+        images: Upright RGB.
+        logits: Raw logit of each image.
+        calibrations: Calibration of each image.
+        config: Of the checkpoint.
+        score: Raw logit of each set of views, float32 (V, 3, S, S).
 
     Returns:
-        What was done to the copy -> float32 (V, 3, S, S), normalised. Pictures below `tiny_side` are not made smaller:
-        for an icon that is not a mild change.
+        Per image {stable, first_verdict, copies: [{copy, p_fake, verdict}]}, or None where nothing was checked.
     """
-    found = {}
-    if config.stability_jpeg:
-        found[f"JPEG quality {config.stability_jpeg}"] = _jpeg_views(image, config)
-    smaller = tuple(round(side * config.stability_resize) for side in image.size)
-    wide = max(smaller) > 64 * min(smaller)  # rounding may take the longest of all beyond what `make_views` takes
-    if config.stability_resize < 1 and min(smaller) >= max(16, config.tiny_side) and not wide:
-        found[f"resized to {100 * config.stability_resize:.0f} %"] = _resized_views(image, config, smaller)
-    return found
+    checks: list[dict | None] = [None] * len(images)
+    verdicts = [own.classify(own.p_fake(logit)) for own, logit in zip(calibrations, logits, strict=True)]
+    copies = [
+        (index, name, views)
+        for index, image in enumerate(images)
+        if verdicts[index] != "unsure"
+        for name, views in degraded_copies(image, config).items()
+    ]
+    if not copies:
+        return checks
+    for (index, name, _), logit in zip(copies, score([views for _, _, views in copies]), strict=True):
+        calibration, first = calibrations[index], verdicts[index]
+        p_fake = calibration.p_fake(logit)
+        check = checks[index] = checks[index] or {"stable": True, "first_verdict": first, "copies": []}
+        check["copies"].append({"copy": name, "p_fake": round(p_fake, 6), "verdict": calibration.classify(p_fake)})
+        check["stable"] &= not changes_verdict(first, p_fake, calibration, config.stability_flip)
+    return checks
 
 
-def flips(verdict: str, p_fake: float, threshold: float, other: str, how: str) -> bool:
-    """Whether a copy's answer turns a picture's answer round.
+def changes_verdict(verdict: str, p_fake: float, calibration: Calibration, rule: str) -> bool:
+    """Whether the score of a copy contradicts the verdict on the image.
 
     Args:
-        verdict: "real" or "fake", of the picture.
+        verdict: "real" or "fake", of the image.
         p_fake: Of the copy, 0..1.
-        threshold: Where "fake" begins.
-        other: The copy's verdict.
-        how: "threshold": the copy lies on the other side of it; "verdict": beyond the whole unsure band.
+        calibration: Of the image.
+        rule: "threshold": the copy lies on the other side of it; "verdict": beyond the unsure band.
     """
-    if how == "verdict":
-        return {verdict, other} == {"real", "fake"}
-    return ("fake" if p_fake >= threshold else "real") != verdict
+    if rule == "verdict":
+        return {verdict, calibration.classify(p_fake)} == {"real", "fake"}
+    return (p_fake >= calibration.threshold) != (verdict == "fake")
 
 
 def unstable_note(stability: dict, threshold: float) -> str:
-    """One sentence for the reader of an answer that a copy turned round."""
-    kinds = ("look like a photograph", "look AI-generated")
-    first = kinds[stability["first_verdict"] == "fake"]
-    told = [
+    """One sentence that tells the reader which copies changed the answer."""
+    first_is_fake = stability["first_verdict"] == "fake"
+    changed = [
         f"{copy['copy']}: {copy['p_fake']:.0%} AI-generated".replace("%", " %")
         for copy in stability["copies"]
-        if (copy["p_fake"] >= threshold) != (stability["first_verdict"] == "fake")
+        if (copy["p_fake"] >= threshold) != first_is_fake
     ]
+    first = "AI-generated" if first_is_fake else "like a photograph"
     return (
-        f"The file as it is would {first}, but a copy of it as people share it would not ({'; '.join(told)}). An "
-        "answer that changes with the copy is none."
+        f"The file itself looks {first}, but a degraded copy of it does not ({'; '.join(changed)}). "
+        "The answer is therefore unsure."
     )
 
 
+def degraded_copies(image: Image.Image, config: FakeDetConfig) -> dict[str, torch.Tensor]:
+    """The views of each degraded copy.
+
+    Args:
+        image: Upright RGB, any size that `make_views` takes.
+        config: Of the checkpoint.
+
+    Returns:
+        Name of the degradation -> float32 (V, 3, S, S), normalised. Images whose smaller copy would be below
+        `tiny_side` have none: for an icon, scaling down is not a mild change.
+    """
+    copies = {}
+    if config.stability_jpeg:
+        copies[f"JPEG quality {config.stability_jpeg}"] = _jpeg_views(image, config)
+    smaller = tuple(round(side * config.stability_resize) for side in image.size)
+    # rounding may turn an aspect ratio that `make_views` just accepts into one that it refuses
+    too_long = max(smaller) > MAX_ASPECT * min(smaller)
+    if config.stability_resize < 1 and min(smaller) >= max(MIN_SIDE, config.tiny_side) and not too_long:
+        copies[f"resized to {100 * config.stability_resize:.0f} %"] = _resized_views(image, config, smaller)
+    return copies
+
+
 def jpeg_copy(image: Image.Image, quality: int) -> Image.Image:
-    """The picture after JPEG at a quality of 1..95, colour at half the resolution."""
+    """The image after JPEG compression at a quality of 1..95, colour at half the resolution."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     return Image.open(buffer).convert("RGB")
 
 
-def _jpeg_views(image: Image.Image, config) -> torch.Tensor:
+def _jpeg_views(image: Image.Image, config: FakeDetConfig) -> torch.Tensor:
     size, quality = view_side(image, config), config.stability_jpeg
-    if _shows_whole(config) or _small(image.size, size):
+    if _scales_down(config) or _is_small(image.size, size):
         return make_views(jpeg_copy(image, quality), config).pixels
     crops = []
     for corner in crop_corners(*image.size, size, view_limit(image.size, size, config)):
@@ -100,9 +141,9 @@ def _jpeg_views(image: Image.Image, config) -> torch.Tensor:
     return to_tensor(crops, config.image_mean, config.image_std)
 
 
-def _resized_views(image: Image.Image, config, smaller: tuple[int, int]) -> torch.Tensor:
+def _resized_views(image: Image.Image, config: FakeDetConfig, smaller: tuple[int, int]) -> torch.Tensor:
     size = config.input_size
-    if _shows_whole(config) or min(smaller) < size or _small(smaller, size):
+    if _scales_down(config) or min(smaller) < size or _is_small(smaller, size):
         return make_views(image.resize(smaller, Image.Resampling.BICUBIC), config).pixels
     step_x, step_y = (side / new for side, new in zip(image.size, smaller))
     crops = []
@@ -112,11 +153,11 @@ def _resized_views(image: Image.Image, config, smaller: tuple[int, int]) -> torc
     return to_tensor(crops, config.image_mean, config.image_std)
 
 
-def _shows_whole(config) -> bool:
-    """Whether views are also, or all, of the picture made smaller: then a copy of all of it is needed."""
+def _scales_down(config: FakeDetConfig) -> bool:
+    """Whether any view may show the image scaled down, so that the whole image must be degraded."""
     return bool(config.squash or config.whole_views or config.crop_scale)
 
 
-def _small(sides: tuple[int, int], size: int) -> bool:
-    """Whether the whole picture costs no more than the places of its views."""
+def _is_small(sides: tuple[int, int], size: int) -> bool:
+    """Whether degrading the whole image costs no more than degrading the surroundings of its views."""
     return min(sides) < size or sides[0] * sides[1] <= 9 * (size + 3 * BLOCK) ** 2

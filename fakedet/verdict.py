@@ -1,4 +1,4 @@
-"""The answer for one image, and the one JSON that every surface gives (schema "1")."""
+"""The verdict on one image, and its JSON, the same on every surface (schema "1")."""
 
 from __future__ import annotations
 
@@ -7,38 +7,42 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from fakedet.network import heatmap
+
 SCHEMA = "1"
-WORDS = {"real": "Likely a photograph", "fake": "Likely AI-generated", "unsure": "Unsure"}
+HEADLINES = {"real": "Likely a photograph", "fake": "Likely AI-generated", "unsure": "Unsure"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the detector says of one image. Fields are added in later versions, never renamed.
+    """The detector's answer for one image. Later versions add fields and rename none.
 
     Attributes:
-        verdict: "real", "fake" or "unsure": the pixels', unless the file declares where it came from.
-        p_fake: Calibrated probability that the image is AI-generated, 0..1.
-        logit: Raw z of the network, mean over views, before calibration.
-        threshold: P(fake) at and above which a forced binary answer would be "fake".
+        verdict: "real", "fake" or "unsure"; `decided_by` tells whether the pixels or the file's metadata gave it.
+        p_fake: Calibrated probability that the image is AI-generated, 0..1, from the pixels alone.
+        logit: Raw z of the network, aggregated over the views, before calibration.
+        threshold: P(fake) from which a forced binary answer is "fake".
         unsure_band: (low, high); a p_fake strictly inside is answered "unsure".
         image: Facts of the input: sha256, format, mode, width, height, bytes.
-        views: How many crops were scored.
+        views: Number of views scored.
         model: id, revision, sha256, runtime.
-        ms: Milliseconds for decode, views, network, provenance (where it was read) and in total.
-        notes: Plain sentences that a reader should know.
+        ms: Milliseconds for decode, views, network, stability and provenance (where done), and in total.
+        notes: Plain sentences for the reader.
         file: Name as given, where there is one.
-        generator: {family: probability}, the most likely family first: only where the pixels decide that the image is
-            AI-generated, and its family is likely enough to be named; else None.
-        provenance: What the file says of itself (see `fakedet.provenance`), with `sentences`; or None.
-        decided_by: "pixels", "declared_ai" or "declared_camera": who gave the verdict.
-        pixel_verdict: What the pixels alone say.
-        stability: Where worn copies were scored: `stable`, `first_verdict` (the pixels' before this check) and `copies`
-            [{copy, p_fake, verdict}]; else None (not asked for, or unsure already).
+        generator: {family: probability}, the most likely first, if the pixels decide "fake" and the first is likely
+            enough to be named; else None.
+        provenance: The file's metadata (see `fakedet.provenance`), with `sentences`; or None.
+        decided_by: "pixels", "declared_ai" or "declared_camera".
+        pixel_verdict: The verdict of the pixels alone.
+        stability: {stable, first_verdict, copies: [{copy, p_fake, verdict}]} where degraded copies were scored;
+            `first_verdict` is the pixels' before that. None where it was not requested or the answer was "unsure".
         declared: The headline of a declaration that decided, or None.
-        families: {family: probability} whatever the answer and however likely, or None.
-        signed_map: float32 (H, W), Grad-CAM over the image, positive for "fake", NaN where no view looked; or None.
-        picture: The upright RGB image, kept only where a map was asked for.
-        origin: (Provenance, Joined) behind `provenance`, or None. None of the last five is part of the JSON.
+        families: {family: probability} whatever the answer, or None.
+        signed_map: float32 (H, W), Grad-CAM over the image, positive for "fake", NaN outside all views; or None.
+        picture: The upright RGB image, kept only with a map.
+        origin: (Provenance, Joined) behind `provenance`, or None.
+
+    `declared`, `families`, `signed_map`, `picture` and `origin` are not part of the JSON.
     """
 
     verdict: str
@@ -65,7 +69,7 @@ class Verdict:
 
     @property
     def likeness(self) -> str | None:
-        """The family of generators in words, "Most like: FLUX (71 %)"; None where none is named."""
+        """The generator family as text, "Most like: FLUX (71 %)"; None where none is named."""
         if not self.generator:
             return None
         name, share = next(iter(self.generator.items()))
@@ -73,40 +77,39 @@ class Verdict:
 
     @property
     def headline(self) -> str:
-        """The verdict in words, with how sure: "Likely AI-generated, 93 %", why unsure, or what was declared."""
+        """The verdict as text: "Likely AI-generated, 93 %", why it is unsure, or the declaration that decided."""
         if self.declared:
             return self.declared
         if self.verdict == "unsure":
             if self.stability and not self.stability["stable"]:
-                return f"{WORDS['unsure']}: a copy of it gets another answer"
-            return f"{WORDS['unsure']}: too close to call"
-        sure = self.p_fake if self.verdict == "fake" else 1 - self.p_fake
-        # never "100 %": no detector earns that
-        return f"{WORDS[self.verdict]}, {min(99, int(sure * 100))} %"
+                return f"{HEADLINES['unsure']}: a degraded copy gets another answer"
+            return f"{HEADLINES['unsure']}: too close to call"
+        confidence = self.p_fake if self.verdict == "fake" else 1 - self.p_fake
+        # at most 99 %: no detector is certain
+        return f"{HEADLINES[self.verdict]}, {min(99, int(confidence * 100))} %"
 
     @property
     def heatmap(self) -> np.ndarray | None:
-        """(H, W) in 0..1: where the evidence for the answer lies (for "fake" when unsure); None without a map."""
-        from fakedet.network.heatmap import evidence
-
+        """(H, W) in 0..1, evidence for "fake" if `p_fake` reaches the threshold, else for "real"; None without map."""
         if self.signed_map is None:
             return None
-        return evidence(self.signed_map, self.p_fake >= self.threshold)
+        return heatmap.evidence(self.signed_map, self.p_fake >= self.threshold)
 
     def overlay(self, opacity: float = 0.6) -> Image.Image:
-        """The image with its heat map on top.
+        """The image under its heat map.
+
+        Args:
+            opacity: Of the strongest place, 0..1.
 
         Raises:
             ValueError: The verdict was made without `heatmap=True`.
         """
-        from fakedet.network.heatmap import overlay
-
         if self.signed_map is None or self.picture is None:
-            raise ValueError("no heat map was computed: call predict(image, heatmap=True)")
-        return overlay(self.picture, self.heatmap, opacity)
+            raise ValueError("there is no heat map: call predict(image, heatmap=True)")
+        return heatmap.overlay(self.picture, self.heatmap, opacity)
 
     def to_dict(self) -> dict:
-        """The JSON of schema 1: plain types, rounded where more digits would be noise."""
+        """The JSON of schema 1: plain types, rounded to the digits that carry information."""
         row = {"schema": SCHEMA}
         if self.file is not None:
             row["file"] = self.file

@@ -44,9 +44,9 @@ def combine(main: FakeDetForImageClassification, tiny: FakeDetForImageClassifica
         "tiny_network": True,
         "tiny_side": tiny_side,
         "tiny_input_size": small.config.input_size,
-        "tiny_temperature": own[0],
-        "tiny_bias": own[1],
-        "tiny_unsure_band": list(own[2]),
+        "tiny_temperature": own.temperature,
+        "tiny_bias": own.bias,
+        "tiny_unsure_band": list(own.unsure_band),
     }
     model = FakeDetForImageClassification(FakeDetConfig.from_dict(values))
     state = {key: value for key, value in main.state_dict().items() if not key.startswith("tiny.")}

@@ -1,4 +1,4 @@
-"""Which family of generators an image looks like, from the network's second output."""
+"""Generator families: probabilities from the network's second output."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 
 from .configuration import FakeDetConfig
 
-OTHER = "other"  # the family of all that have no family of their own; it takes part, and is never named
+OTHER = "other"  # all generators without a family of their own; it has a probability and is never named
 
 
 def view_shares(outputs: np.ndarray, temperature: float) -> np.ndarray:
     """Softmax (V, families) of raw outputs (V, families) over a temperature."""
     scaled = np.asarray(outputs, np.float64) / temperature
-    found = np.exp(scaled - scaled.max(1, keepdims=True))
-    return found / found.sum(1, keepdims=True)
+    powers = np.exp(scaled - scaled.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
 
 
 def probabilities(outputs: np.ndarray, config: FakeDetConfig) -> dict[str, float]:
-    """P(family), the most likely first; they add up to 1.
+    """{family: probability}, the most likely first; they add up to 1.
 
     Args:
         outputs: Raw outputs (V, families) of the views of one image, in the order of `config.families`.
@@ -26,9 +26,7 @@ def probabilities(outputs: np.ndarray, config: FakeDetConfig) -> dict[str, float
     return {config.families[place]: float(mean[place]) for place in np.argsort(-mean, kind="stable")}
 
 
-def named(found: dict[str, float] | None, threshold: float) -> str | None:
-    """The family that an image may be said to be of: the most likely one, from `threshold` on; else None."""
-    if not found:
-        return None
-    name, share = next(iter(found.items()))
+def confident_family(shares: dict[str, float], threshold: float) -> str | None:
+    """The most likely family, the first of `shares`, if its probability reaches `threshold` and it is not "other"."""
+    name, share = next(iter(shares.items()))
     return name if share >= threshold and name != OTHER else None

@@ -1,4 +1,4 @@
-"""transformers' side of the preprocessing: an image processor that calls `views.make_views`, and the Auto classes."""
+"""The image processor for transformers, which calls `views.make_views`, and the registration of the Auto classes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,15 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
 from .configuration import FakeDetConfig
 from .model import FakeDetForImageClassification
-from .views import make_views
+from .views import CUT_KEYS, make_views
 
-KEYS = (
-    "input_size",
-    "max_views",
-    "few_views_area",
-    "whole_views",
-    "crop_scale",
-    "mirror_single",
-    "squash",
-    "image_mean",
-    "image_std",
-    "tiny_side",
-    "tiny_input_size",
-)
+KEYS = (*CUT_KEYS, "image_mean", "image_std")
 
 
 class FakeDetImageProcessor(BaseImageProcessor):
     """Turns images into `pixel_values` (B, V, 3, S, S), `view_count` (B, 1) and `tiny` (B, 1); missing views are zeros.
 
-    Its numbers are those of FakeDetConfig and are read from the same config.json: they are written down once.
+    Its settings are those of FakeDetConfig and are read from the same config.json, so they are stored once.
     """
 
     model_input_names = ("pixel_values", "view_count", "tiny")
@@ -50,12 +38,16 @@ class FakeDetImageProcessor(BaseImageProcessor):
         return super().get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
 
     def to_dict(self) -> dict:
-        """Only which class this is: its numbers stay in config.json, so that they cannot disagree with it."""
+        """The class name only: the settings stay in config.json, so the two cannot disagree."""
         both = super().to_dict()
         return {key: both[key] for key in ("image_processor_type", "auto_map") if key in both}
 
     def __call__(self, images, return_tensors: str = "pt", **unused) -> BatchFeature:
-        """Processes one image or a list of them (PIL, or uint8 arrays H x W x 3)."""
+        """Processes one image or a list of them (PIL, or uint8 arrays H x W x 3).
+
+        Raises:
+            ValueError: An image is longer than `views.MAX_ASPECT` times its width.
+        """
         if not isinstance(images, list | tuple):
             images = [images]
         config = SimpleNamespace(**{key: getattr(self, key) for key in KEYS})
@@ -65,7 +57,7 @@ class FakeDetImageProcessor(BaseImageProcessor):
             if not isinstance(image, Image.Image):
                 image = Image.fromarray(np.asarray(image))
             views = make_views(image.convert("RGB"), config)
-            side = views.pixels.shape[-1]  # a tiny image's views may be smaller and fill one corner
+            side = views.pixels.shape[-1]  # the views of a tiny image may be smaller and fill one corner
             pixels[row, : len(views.boxes), :, :side, :side] = views.pixels
             counts[row] = len(views.boxes)
             tiny[row] = min(image.size) < self.tiny_side
@@ -75,7 +67,7 @@ class FakeDetImageProcessor(BaseImageProcessor):
 
 
 def register() -> None:
-    """Makes AutoConfig, AutoModelForImageClassification, AutoImageProcessor and pipeline() know fakedet."""
+    """Registers fakedet with AutoConfig, AutoModelForImageClassification, AutoImageProcessor and thus pipeline()."""
     AutoConfig.register(FakeDetConfig.model_type, FakeDetConfig, exist_ok=True)
     AutoModelForImageClassification.register(FakeDetConfig, FakeDetForImageClassification, exist_ok=True)
     AutoImageProcessor.register(FakeDetConfig, slow_image_processor_class=FakeDetImageProcessor, exist_ok=True)

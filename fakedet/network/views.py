@@ -1,10 +1,13 @@
-"""Upright RGB -> the square crops that the network sees -> normalised tensor.
+"""Cuts an upright RGB image into the square views that the network sees, and normalises them.
 
-Training, evaluation, app and export all call this code. An image is never squashed: forensic traces live in native
-pixels, so large images are cropped in several places at native resolution and small ones are scaled up. Beside those
-crops the picture as a whole may be seen, shrunk (`whole_views`), since what is wrong with it can be larger than a crop,
-and the crops may be of a size of the picture that is as if people had shared it (`crop_scale`).
-(`squash` does what others do instead: it is there to be compared with.)
+Training, evaluation, app and export all call this code. `FakeDetConfig` decides what the views show, and
+`describe_views` puts it into words:
+
+* crops in several places; small images are scaled up first, large ones keep their resolution, where forensic traces
+  are, unless `crop_scale` scales them down to a size at which images are shared;
+* up to `whole_views` views of the whole image, scaled down with its aspect ratio kept, since a flaw may be larger than
+  a crop;
+* with `squash`, for comparison, one view of the whole image resized to a square.
 """
 
 from __future__ import annotations
@@ -21,21 +24,36 @@ if TYPE_CHECKING:
 
 Box = tuple[int, int, int, int]
 
-# Below so many views' sides a picture's short side is as good as shown by crops: none of the whole then.
+# The settings of FakeDetConfig that `cut` reads.
+CUT_KEYS = (
+    "input_size",
+    "tiny_side",
+    "tiny_input_size",
+    "max_views",
+    "few_views_area",
+    "whole_views",
+    "crop_scale",
+    "mirror_single",
+    "squash",
+)
+
+MAX_ASPECT = 64  # long side over short side; scaling a longer image up would need absurd memory
+
+# Crops cover an image whose short side is at most this many view sides, so it gets no views of the whole.
 WHOLE_FROM = 1.3
 
-# Where crops are put on a 3 x 3 grid, most telling first: centre, corners, edges.
+# Order in which the crops of a 3 x 3 grid, (column, row), are taken: centre, corners, edges.
 GRID_ORDER = ((1, 1), (0, 0), (2, 2), (2, 0), (0, 2), (1, 0), (1, 2), (0, 1), (2, 1))
 
 
 @dataclass(frozen=True)
 class Views:
-    """The crops of one image.
+    """The views of one image.
 
     Attributes:
         pixels: float32 (V, 3, S, S), normalised.
         boxes: V times (left, top, right, bottom) in pixels of the original image.
-        mirrored: V times whether that crop is mirrored left to right.
+        mirrored: V times whether that view is mirrored left to right.
     """
 
     pixels: torch.Tensor
@@ -44,7 +62,7 @@ class Views:
 
 
 def scale_up(image: Image.Image, size: int) -> Image.Image:
-    """The image, enlarged (bicubic, aspect kept) where its short side is below `size` pixels, else as it is."""
+    """Scales an image up (bicubic, aspect ratio kept) until its short side is at least `size` pixels."""
     short = min(image.size)
     if short >= size:
         return image
@@ -53,9 +71,9 @@ def scale_up(image: Image.Image, size: int) -> Image.Image:
 
 
 def shrunk(image: Image.Image, size: int) -> Image.Image:
-    """The image, its aspect kept, made smaller (bicubic) until its short side is `size` pixels, where it is larger.
+    """Scales an image down (bicubic, aspect ratio kept) until its short side is at most `size` pixels.
 
-    The large step of a large picture is an average of whole blocks (Pillow's `reducing_gap`), five times as fast.
+    Pillow's `reducing_gap` averages whole blocks first, which is five times as fast on large images.
     """
     short = min(image.size)
     if short <= size:
@@ -65,7 +83,7 @@ def shrunk(image: Image.Image, size: int) -> Image.Image:
 
 
 def squashed(image: Image.Image, size: int) -> Image.Image:
-    """The whole image as a square of `size` pixels, its aspect and its native pixels lost."""
+    """Resizes the whole image to a square of `size` pixels; its aspect ratio is lost."""
     return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BICUBIC)
 
 
@@ -74,8 +92,8 @@ def crop_corners(
 ) -> list[tuple[int, int]]:
     """Left and top of each crop, at most `max_views`, for an image whose sides are at least `size` pixels.
 
-    A side below 1.25 crops gets one centred position; a longer one is cut into three equal cells and gets a crop in the
-    middle of each (moved inwards where it would reach over the edge).
+    A side below 1.25 crops gets one centred position. A longer one is divided into three equal cells, each with a crop
+    at its centre, moved inwards where it would cross the edge.
     """
 
     def positions(side: int) -> tuple[int, ...]:
@@ -91,22 +109,22 @@ def crop_corners(
 
 
 def shows_all(size: tuple[int, int], side: int, config) -> bool:
-    """Whether a few crops of `side` pixels show all of a picture of `size`, as `few_views_area` says."""
-    return size[0] * size[1] <= getattr(config, "few_views_area", 0) * side**2
+    """Whether five crops of `side` pixels cover an image of `size`, by `few_views_area`."""
+    return size[0] * size[1] <= config.few_views_area * side**2
 
 
 def view_limit(size: tuple[int, int], side: int, config) -> int:
-    """Most crops of `side` pixels for a picture of `size`: five (centre, corners) where these show all of it."""
+    """Maximum number of crops of `side` pixels for an image of `size`: five (centre, corners) where they cover it."""
     return min(5, config.max_views) if shows_all(size, side, config) else config.max_views
 
 
 def to_tensor(crops: list[np.ndarray], mean: list[float], std: list[float]) -> torch.Tensor:
     """uint8 crops, V times (S, S, 3), as float32 (V, 3, S, S): value / 255, minus mean, over std."""
-    import torch  # here, so that processes which only cut do without
+    import torch  # here, so that decoding processes need not load it
 
     stacked = np.stack(crops)
     pixels = np.empty((len(stacked), 3, *stacked.shape[1:3]), np.float32)
-    for channel in range(3):  # a byte has 256 values: looked up, which is exact and three times as fast
+    for channel in range(3):  # a table of the 256 values of a byte is exact and three times as fast
         offset, spread = np.float32(mean[channel]) * np.float32(255), np.float32(std[channel]) * np.float32(255)
         table = (np.arange(256, dtype=np.float32) - offset) / spread
         np.take(table, stacked[..., channel], out=pixels[:, channel], mode="clip")
@@ -114,59 +132,57 @@ def to_tensor(crops: list[np.ndarray], mean: list[float], std: list[float]) -> t
 
 
 def view_side(image: Image.Image, config) -> int:
-    """Side in pixels of the square views of this image; tiny images may have smaller ones (`tiny_input_size`)."""
+    """Side in pixels of the views of this image; those of tiny images may be smaller (`tiny_input_size`)."""
     return (config.tiny_input_size if min(image.size) < config.tiny_side else 0) or config.input_size
 
 
 def levels(image: Image.Image, size: int, config, max_views: int | None) -> list[tuple[Image.Image, int, bool]]:
-    """The sizes of the picture at which crops of `size` pixels are cut.
+    """The scaled versions of the image from which views of `size` pixels are cut, in order.
 
     Returns:
-        For each the picture, how many views there may be when it is done with, and whether its centre comes first.
+        For each the image, the total number of views up to and including it, and whether its centre comes first.
     """
-    squash, whole = getattr(config, "squash", False), getattr(config, "whole_views", 0)
-    most_pixels = round(size * getattr(config, "crop_scale", 0)) or min(image.size)
-    level = squashed(image, size) if squash else scale_up(shrunk(image, most_pixels), size)
-    most = view_limit(level.size, size, config) if max_views is None else max_views
-    if squash or not whole or min(level.size) <= WHOLE_FROM * size:
-        return [(level, most, True)]
-    if shows_all(level.size, size, config):  # the whole, which shows the centre well, and two corners
-        return [(shrunk(level, size), 1, True), (level, min(3, most), False)]
-    return [(shrunk(level, size), min(whole, most), True), (level, most, True)]
+    max_side = round(size * config.crop_scale) or min(image.size)
+    level = squashed(image, size) if config.squash else scale_up(shrunk(image, max_side), size)
+    limit = view_limit(level.size, size, config) if max_views is None else max_views
+    if config.squash or not config.whole_views or min(level.size) <= WHOLE_FROM * size:
+        return [(level, limit, True)]
+    if shows_all(level.size, size, config):  # one view of the whole, which shows the centre, and two corners
+        return [(shrunk(level, size), 1, True), (level, min(3, limit), False)]
+    return [(shrunk(level, size), min(config.whole_views, limit), True), (level, limit, True)]
 
 
 def cut(
     image: Image.Image, config, max_views: int | None = None
 ) -> tuple[list[np.ndarray], tuple[Box, ...], tuple[bool, ...]]:
-    """Cuts an image into the views that its score is made of, as bytes.
+    """Cuts an image into its views, not yet normalised.
 
     Args:
         image: Upright, mode RGB, any size.
-        config: A FakeDetConfig; read are input_size, tiny_side, tiny_input_size, max_views, few_views_area,
-            whole_views, crop_scale, mirror_single, squash.
-        max_views: In place of the configuration's. The views of the whole come first.
+        config: A FakeDetConfig, or an object with the attributes `CUT_KEYS`.
+        max_views: In place of the configuration's. Views of the whole image come first.
 
     Returns:
-        Crops, uint8 V times (S, S, 3), and `Views.boxes`, `Views.mirrored`.
+        Views, uint8 V times (S, S, 3), and `Views.boxes`, `Views.mirrored`.
 
     Raises:
-        ValueError: The image is not RGB, or more elongated than 64 : 1 (scaling it up would need absurd memory).
+        ValueError: The image is not RGB, or longer than `MAX_ASPECT` times its width.
     """
     if image.mode != "RGB":
-        raise ValueError(f"views are made of RGB images, not of mode {image.mode}")
-    if max(image.size) > 64 * min(image.size):
-        raise ValueError("the image is more than 64 times as long as it is wide")
+        raise ValueError(f"views are cut from RGB images, not from mode {image.mode}")
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        raise ValueError(f"the image is more than {MAX_ASPECT} times as long as it is wide")
     size = view_side(image, config)
     crops, boxes, mirrored = [], [], []
-    for level, most, centre_first in levels(image, size, config, max_views):
+    for level, limit, centre_first in levels(image, size, config, max_views):
         ratios = [image.size[i] / level.size[i] for i in range(2)]
-        for left, top in crop_corners(*level.size, size, most - len(crops), centre_first):
+        for left, top in crop_corners(*level.size, size, limit - len(crops), centre_first):
             crops.append(np.asarray(level.crop((left, top, left + size, top + size))))
             edges = [at * ratio for at, ratio in zip((left, top, left + size, top + size), ratios * 2)]
             right, bottom = (min(math.ceil(edges[2 + i]), image.size[i]) for i in range(2))
             boxes.append((math.floor(edges[0]), math.floor(edges[1]), right, bottom))
             mirrored.append(False)
-    if len(crops) == 1 and config.mirror_single and most > 1:
+    if len(crops) == 1 and config.mirror_single and limit > 1:
         crops.append(crops[0][:, ::-1])
         boxes.append(boxes[0])
         mirrored.append(True)
@@ -174,6 +190,26 @@ def cut(
 
 
 def make_views(image: Image.Image, config, max_views: int | None = None) -> Views:
-    """`cut`, normalised by the configuration's image_mean and image_std: what the network takes."""
+    """Cuts an image and normalises its views by image_mean and image_std; arguments and errors as of `cut`."""
     crops, boxes, mirrored = cut(image, config, max_views)
     return Views(to_tensor(crops, config.image_mean, config.image_std), boxes, mirrored)
+
+
+def describe_views(config) -> str:
+    """What the network sees of an image, in plain sentences, for cards and pages; `config` as for `cut`."""
+    side = f"{config.input_size} x {config.input_size} pixels"
+    if config.squash:
+        return f"One view of {side}: the whole image, resized to a square."
+    crops = "at the image's own resolution"
+    if config.crop_scale:
+        scaled = round(config.crop_scale * config.input_size)
+        crops = f"of the image scaled down to a short side of at most {scaled} pixels"
+    text = f"Up to {config.max_views} crops of {side} {crops}."
+    if config.whole_views:
+        whole = f"the whole image, scaled down to a short side of {config.input_size} pixels"
+        text = f"Up to {config.max_views} views of {side}: up to {config.whole_views} of {whole}, and crops {crops}."
+    text += " Smaller images are scaled up."
+    if config.tiny_side and config.tiny_input_size:
+        tiny = f"{config.tiny_input_size} x {config.tiny_input_size} pixels"
+        text += f" Views of images with a short side below {config.tiny_side} pixels are {tiny}."
+    return text
