@@ -382,62 +382,6 @@ def test_worst_mistakes_come_first():
     assert worst_mistakes(frame, 0.5, 2)["index"].tolist() == [2, 0]
 
 
-def made_up(n_real: int, n_fake: int, temperature: float, bias: float, seed: int = 0):
-    """Logits whose true P(fake), at equal classes, is sigmoid(z / temperature + bias), and their labels."""
-    labels = np.repeat((0, 1), (n_real, n_fake))
-    log_odds = 2.25 * (2 * labels - 1) / 2 + 1.5 * np.random.default_rng(seed).normal(size=len(labels))
-    return (log_odds - bias) * temperature, labels
-
-
-@pytest.mark.parametrize("sizes", [(4000, 4000), (6000, 600)])
-def test_calibration_finds_the_true_temperature_and_bias(sizes):
-    """Also where one class is rare: the threshold 0.5 means equal classes."""
-    temperature, bias = calibrate.fit_calibration([made_up(*sizes, temperature=3.0, bias=-0.4)])
-    assert temperature == pytest.approx(3.0, rel=0.15)
-    assert bias == pytest.approx(-0.4, abs=0.15)
-
-
-def test_data_sets_of_different_size_weigh_the_same():
-    """100,000 thumbnails must not drown 700 photographs."""
-    small, large = made_up(300, 300, 1.0, 1.0), made_up(9000, 9000, 1.0, -1.0, seed=1)
-    assert abs(calibrate.fit_calibration([small, large])[1]) < 0.2
-
-
-def test_perfect_scores_stay_finite():
-    """A model without a mistake on validation must not become infinitely sure."""
-    z, labels = np.repeat((-4.0, 6.0), 50), np.repeat((0, 1), 50)
-    temperature, bias = calibrate.fit_calibration([(z, labels)])
-    p = calibrate.probabilities(z, temperature, bias)
-    assert 0.9 < p[-1] < 0.9999
-    assert 0.0001 < p[0] < 0.1
-
-
-def test_scores_that_point_the_wrong_way_are_refused():
-    """A negative temperature would hide that the labels are swapped."""
-    z, labels = made_up(100, 100, 1.0, 0.0)
-    with pytest.raises(calibrate.CalibrationError, match="do not rise"):
-        calibrate.fit_calibration([(-z, labels)])
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_band_keeps_false_alarms_and_misses_at_five_percent(seed):
-    """The promise of the answer "AI-generated"; and the band is no wider than it must be."""
-    z, labels = made_up(200, 300, 1.0, 0.0, seed)
-    p = calibrate.probabilities(z, 1.0, 0.0)
-    low, high = calibrate.choose_band([(p, labels)], 0.05)
-    assert low < 0.5 < high
-    assert np.mean(p[labels == 0] >= high) == pytest.approx(0.05)
-    assert np.mean(p[labels == 1] <= low) == pytest.approx(0.05)
-
-
-def test_a_good_model_needs_no_band_and_ties_are_not_split():
-    """The threshold stays inside the band; images with one score get one answer."""
-    labels = np.repeat((0, 1), 40)
-    assert calibrate.choose_band([(np.repeat((0.1, 0.9), 40), labels)]) == (0.5, 0.5)
-    tied = np.concatenate([np.full(37, 0.1), np.full(3, 0.8), np.full(40, 0.9)])  # 3 of 40 is more than 5 %
-    assert 0.8 < calibrate.choose_band([(tied, labels)])[1] < 1
-
-
 def test_calibrate_command_changes_what_the_detector_answers(place):
     """From the command line to the verdict, with everything else of the configuration left as it is."""
     folder = place / "calibrated"
@@ -455,6 +399,27 @@ def test_calibrate_command_changes_what_the_detector_answers(place):
     verdict = Detector.from_pretrained(folder).predict(picture(3, brightness=100))
     z = verdict.logit / after["calibration_temperature"] + after["calibration_bias"]
     assert verdict.p_fake == pytest.approx(1 / (1 + math.exp(-z)))
+
+
+def test_calibrate_by_risk_reads_a_parquet_file_and_reports_held_out_sources(place, tmp_path, capsys):
+    """The band for unseen sources, from the file that training validated on."""
+    folder, data = tmp_path / "model", tmp_path / "validation.parquet"
+    shutil.copytree(place / "model", folder)
+    datasets.load_from_disk(place / "data")["validation"].to_parquet(data)
+    args = ["--model", str(folder), "--data", str(data), "--tiers", "clean", "web", "--num_workers", "0"]
+    assert calibrate.main([*args, "--balance_sources", "--max_risk", "0.4", "--max_false_alarm", "0.4"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("cross-fitted  coverage") == 3
+    low, high = json.loads((folder / "config.json").read_text())["unsure_band"]
+    assert low <= 0.5 <= high
+
+
+def test_a_lone_test_split_is_not_calibrated_on_by_default(place, tmp_path, capsys):
+    data = tmp_path / "test.parquet"
+    datasets.load_from_disk(place / "data")["test"].to_parquet(data)
+    shutil.copytree(place / "model", tmp_path / "model")
+    assert calibrate.main(["--model", str(tmp_path / "model"), "--data", str(data)]) == 2
+    assert "only a test split" in capsys.readouterr().err
 
 
 def test_tiny_images_get_numbers_of_their_own(place, tmp_path):

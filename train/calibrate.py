@@ -1,12 +1,16 @@
 """Fit a checkpoint's calibration and its band of unsure answers on validation data, and write them to its config.json.
 
     python train/calibrate.py --model runs/mine/best --data data/prepared --split validation
+    python train/calibrate.py --model runs/mine/best --data validation.parquet --tiers web --balance_sources \\
+        --max_risk 0.10
 
 Two numbers turn the raw logit z into a probability, P(fake) = sigmoid(z / temperature + bias): a logistic regression
-of the label on z (Platt 1999), with real and fake weighing the same. Then the band is put around the threshold so that
-at most 5 % of the real images are called fake, and at most 5 % of the fakes real; what lies inside is answered
-"unsure". Images below --tiny_side pixels have numbers of their own: calibrate them in a second run, on such images.
-With several --data (or --tiers) each weighs the same, however many images it has.
+of the label on z (Platt 1999), with real and fake weighing the same. Scores inside the band around the threshold are
+answered "unsure". By default the band is the narrowest with which at most 5 % of the real images are called fake, and
+at most 5 % of the fakes real. With --max_risk it is the band of the largest coverage with which at most that share of
+the given answers is wrong (selective prediction); it is chosen on cross-fitted scores, each from a fit without images
+of the same source. Images below --tiny_side pixels have numbers of their own: calibrate them in a second run, on such
+images. With several --data (or --tiers) each weighs the same, however many images it has.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,123 +28,58 @@ if __name__ == "__main__":  # a script sees its own folder first, where evaluate
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from train.data.sources import PrepareError
+from train.evaluation.calibration import (
+    THRESHOLD,
+    CalibrationError,
+    Part,
+    choose_band,
+    choose_band_by_risk,
+    fit_calibration,
+    image_weights,
+    probabilities,
+)
+from train.evaluation.crossfit import FOLDS, answer, answer_shares, out_of_fold
 from train.evaluation.metrics import expected_calibration_error
 
-THRESHOLD = 0.5
-FEW = 100
+MIN_IMAGES = 100
 KEYS = ("calibration_temperature", "calibration_bias", "unsure_band")
 TINY_KEYS = ("tiny_temperature", "tiny_bias", "tiny_unsure_band")
-Part = tuple[np.ndarray, np.ndarray]  # z or p_fake (N,), labels (N,)
+Setting = tuple[float, float, tuple[float, float]]  # temperature, bias, band
 
 
-class CalibrationError(ValueError):
-    """The scores cannot be calibrated; the message says why in one plain sentence."""
+@dataclass(frozen=True)
+class Scored:
+    """One data set in one tier: its name, logits z (N,), labels (N,), and the source and folding unit of each image."""
 
+    name: str
+    z: np.ndarray
+    labels: np.ndarray
+    sources: np.ndarray
+    units: np.ndarray
 
-def probabilities(z: np.ndarray, temperature: float, bias: float) -> np.ndarray:
-    """P(fake) (N,) of raw logits (N,), as the detector computes it."""
-    from scipy.special import expit
-
-    return expit(np.asarray(z, dtype=np.float64) / temperature + bias)
-
-
-def cell_weights(parts: list[Part]) -> list[np.ndarray]:
-    """Weight of each image, so that every class of every part weighs the same; the sum over all is 1."""
-    cells = 2 * len(parts)
-    return [np.where(y == 1, 1 / max(1, (y == 1).sum()), 1 / max(1, (y == 0).sum())) / cells for _, y in parts]
-
-
-def fit_calibration(parts: list[Part]) -> tuple[float, float]:
-    """Fits temperature and bias by logistic regression.
-
-    Platt's targets are used, (n + 1) / (n + 2) and 1 / (n + 2) in place of 1 and 0: with them the fit stays finite
-    even where the scores separate the classes without a mistake.
-
-    Args:
-        parts: (z, labels) per data set, both classes in each.
-
-    Returns:
-        temperature above 0, bias.
-
-    Raises:
-        CalibrationError: a class is missing, or higher scores do not mean more fakes.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    for _, labels in parts:
-        if len(np.unique(labels)) < 2:
-            raise CalibrationError("Calibration needs real and fake images in every data set.")
-    z, labels, weights = (np.concatenate(column) for column in (*zip(*parts, strict=True), cell_weights(parts)))
-    n = [np.where(y == 1, (y == 1).sum(), (y == 0).sum()) for _, y in parts]
-    sure = (np.concatenate(n) + 1) / (np.concatenate(n) + 2)
-    target = np.where(labels == 1, sure, 1 - sure)
-    # scikit-learn takes no soft targets: each image stands for both labels, with the weights of its target.
-    middle, spread = z.mean(), z.std() or 1.0
-    inputs = np.tile((z - middle) / spread, 2)[:, None]
-    doubled = np.concatenate([weights * target, weights * (1 - target)]) * len(z)
-    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=10_000)
-    model.fit(inputs, np.repeat((1, 0), len(z)), sample_weight=doubled)
-    slope = float(model.coef_[0, 0]) / spread
-    if not 1e-3 < slope < 1e3:
-        raise CalibrationError("The scores do not rise from real to fake, so there is nothing to calibrate.")
-    return float(1 / slope), float(model.intercept_[0] - slope * middle)
-
-
-def upper_edge(values: np.ndarray, weights: np.ndarray, most: float, threshold: float) -> float:
-    """The smallest edge in threshold..1 with at most the share `most` of the weight at or above it.
-
-    Past the threshold it is put half-way between two neighbouring values, so that neither rounding nor the last digit
-    of another machine moves an image across it.
-    """
-    if weights[values >= threshold].sum() <= most * weights.sum() + 1e-12:
-        return threshold
-    order = np.argsort(-values, kind="stable")
-    values, above = values[order], np.cumsum(weights[order]) / weights.sum()
-    count = int(np.searchsorted(above, most + 1e-12, side="right"))  # so many of the highest may lie above
-    while count and values[count - 1] == values[count]:
-        count -= 1
-    return float((values[count] + (values[count - 1] if count else 1.0)) / 2)
-
-
-def choose_band(parts: list[Part], max_false_alarm: float = 0.05, threshold: float = THRESHOLD) -> tuple[float, float]:
-    """Chooses the band of unsure answers on calibrated scores.
-
-    Args:
-        parts: (p_fake, labels) per data set, both classes in each.
-        max_false_alarm: share, 0..1, of reals at or above `high`, and of fakes at or below `low`, that is allowed;
-            the mean over the data sets.
-        threshold: lies inside the band, whatever the scores.
-
-    Returns:
-        low, high; equal to the threshold where the scores need no band.
-    """
-    p, labels, weights = (np.concatenate(column) for column in (*zip(*parts, strict=True), cell_weights(parts)))
-    high = upper_edge(p[labels == 0], weights[labels == 0], max_false_alarm, threshold)
-    low = 1 - upper_edge(1 - p[labels == 1], weights[labels == 1], max_false_alarm, 1 - threshold)
-    return low, high
+    @property
+    def part(self) -> Part:
+        return self.z, self.labels
 
 
 def describe(part: Part, temperature: float, bias: float, band: tuple[float, float]) -> dict[str, float]:
-    """Figures of one data set under a calibration: `ece`, `ece_balanced` (both classes weigh the same), and the
-    shares `false_alarms`, `missed` and `coverage` of the three answers."""
+    """Figures of one data set under a calibration: `ece`, `ece_balanced` (both classes weigh the same), and
+    `coverage`, `risk`, `false_alarms` and `missed` of the three answers (see `answer_shares`)."""
     z, labels = part
     p = probabilities(z, temperature, bias)
-    fake, real = p >= band[1], (p <= band[0]) & (p < band[1])
     return {
         "ece": expected_calibration_error(labels, p),
-        "ece_balanced": expected_calibration_error(labels, p, weights=cell_weights([part])[0]),
-        "false_alarms": float(fake[labels == 0].mean()),
-        "missed": float(real[labels == 1].mean()),
-        "coverage": float((fake | real).mean()),
+        "ece_balanced": expected_calibration_error(labels, p, weights=image_weights([part])[0]),
+        **answer_shares(answer(p, band), labels),
     }
 
 
-def write_config(path: Path, keys: tuple[str, str, str], after: tuple, tiny_side: int) -> None:
+def write_config(path: Path, keys: tuple[str, str, str], setting: Setting, tiny_side: int) -> None:
     """Puts the new numbers into a config.json and leaves everything else in it as it is; replaced as a whole."""
     from fakedet import FakeDetConfig
 
     config = json.loads(path.read_text(encoding="utf-8"))
-    config |= dict(zip(keys, after, strict=True)) | {"threshold": THRESHOLD}
+    config |= dict(zip(keys, setting, strict=True)) | {"threshold": THRESHOLD}
     if tiny_side:
         config["tiny_side"] = tiny_side
     FakeDetConfig.from_dict(config).check()
@@ -148,15 +88,18 @@ def write_config(path: Path, keys: tuple[str, str, str], after: tuple, tiny_side
     os.replace(partial, path)
 
 
-def read_parts(args: argparse.Namespace) -> tuple[list[str], list[Part]]:
-    """Scores every data set in every tier; names and (z, labels) of each."""
+def score_sets(args: argparse.Namespace) -> list[Scored]:
+    """Scores every data set in every tier."""
     from fakedet import Detector
     from train.evaluation.dataset import TIERS, load_evalset
+    from train.evaluation.intervals import resampling_units
     from train.evaluation.scoring import score_tier
 
-    detector, names, parts = Detector.from_pretrained(args.model, provenance=False), [], []
+    detector, scored = Detector.from_pretrained(args.model, provenance=False), []
     for data in args.data:
-        images = load_evalset(data, args.split, args.max_samples, args.seed)
+        images = load_evalset(data, args.split, args.max_samples, args.seed, default_split="validation")
+        if args.split is None and images.split == "test":
+            raise CalibrationError(f"{data} has only a test split: name it by --split test to calibrate on it.")
         for tier in args.tiers:
             rows = np.arange(len(images))
             scores, dropped = score_tier(detector, images, TIERS[tier], rows, args.batch_size, args.num_workers)
@@ -164,11 +107,57 @@ def read_parts(args: argparse.Namespace) -> tuple[list[str], list[Part]]:
                 print(f"{len(dropped)} images of {data} could not be read and are left out.")
             if scores["label"].nunique() < 2:
                 raise CalibrationError(f"{data}, split {images.split}, lacks real or fake images to calibrate on.")
-            if scores["label"].value_counts().min() < FEW:
-                print(f"Warning: {data} has fewer than {FEW} images of one class; a share of 5 % is rough with so few.")
-            names.append(f"{data} ({images.split}, {tier})")
-            parts.append((scores["z"].to_numpy(), scores["label"].to_numpy()))
-    return names, parts
+            if scores["label"].value_counts().min() < MIN_IMAGES:
+                print(f"Warning: {data} has fewer than {MIN_IMAGES} images of one class; shares are rough.")
+            unit, units = resampling_units(scores.set_index("index"))  # the same in every tier
+            units = units if unit == "source" else np.char.add(f"{data} ", units.astype(str))
+            sources = scores["source"].fillna("").to_numpy(str) if "source" in scores else np.full(len(scores), "")
+            name = f"{data} ({images.split}, {tier})"
+            scored.append(Scored(name, scores["z"].to_numpy(), scores["label"].to_numpy(), sources, units))
+    return scored
+
+
+def fit(scored: list[Scored], args: argparse.Namespace) -> tuple[Setting, list[np.ndarray] | None]:
+    """Fits the calibration.
+
+    Returns:
+        temperature, bias and band; and the cross-fitted answers per data set (see `out_of_fold`), None where neither
+        --balance_sources nor --max_risk asks for them.
+    """
+
+    def choose(parts: list[Part], weights: list[np.ndarray]) -> tuple[float, float]:
+        if args.max_risk is None:
+            return choose_band(parts, args.max_false_alarm, weights=weights)
+        return choose_band_by_risk(parts, args.max_risk, args.max_false_alarm, weights=weights)
+
+    parts = [one.part for one in scored]
+    weights = image_weights(parts, [one.sources for one in scored] if args.balance_sources else None)
+    temperature, bias = fit_calibration(parts, weights)
+    p_fake, answers = [probabilities(z, temperature, bias) for z, _ in parts], None
+    if args.balance_sources or args.max_risk is not None:
+        held_out, answers = out_of_fold(
+            parts, weights, [one.units for one in scored], choose, args.folds, args.seed
+        )  # fmt: skip
+        p_fake = p_fake if args.max_risk is None else held_out
+    band = choose([(p, one.labels) for p, one in zip(p_fake, scored, strict=True)], weights)
+    return (temperature, bias, list(band)), answers
+
+
+def print_changes(scored: list[Scored], before: Setting, after: Setting, answers: list[np.ndarray] | None) -> None:
+    """Prints the figures of each data set before and after, and cross-fitted where there are such answers."""
+
+    def line(title: str, figures: dict[str, float]) -> None:
+        print(f"  {title:<14}" + "  ".join(f"{key} {value:.4f}" for key, value in figures.items()))
+
+    for number, one in enumerate(scored):
+        print(f"{one.name}: {len(one.labels):,} images")
+        for title, setting in (("before", before), ("after", after)):
+            line(title, describe(one.part, *setting))
+        if answers:
+            line("cross-fitted", answer_shares(answers[number], one.labels))
+    if answers and len(scored) > 1:
+        print("all images together")
+        line("cross-fitted", answer_shares(np.concatenate(answers), np.concatenate([one.labels for one in scored])))
 
 
 def calibrate(args: argparse.Namespace) -> None:
@@ -176,33 +165,33 @@ def calibrate(args: argparse.Namespace) -> None:
     path = Path(args.model) / "config.json"
     if not path.is_file():
         raise CalibrationError(f"{args.model} is not a checkpoint folder: it has no config.json to write to.")
-    names, parts = read_parts(args)
+    scored = score_sets(args)
     old = json.loads(path.read_text(encoding="utf-8"))
     keys = TINY_KEYS if args.tiny_side else KEYS
     before = tuple(old.get(key, default) for key, default in zip(keys, (1.0, 0.0, (THRESHOLD,) * 2), strict=True))
-    temperature, bias = fit_calibration(parts)
-    calibrated = [(probabilities(z, temperature, bias), labels) for z, labels in parts]
-    after = (temperature, bias, list(choose_band(calibrated, args.max_false_alarm)))
-    for name, part in zip(names, parts, strict=True):
-        print(name)
-        for words, setting in (("before", before), ("after", after)):
-            print(f"  {words:<7}" + "  ".join(f"{key} {value:.4f}" for key, value in describe(part, *setting).items()))
+    after, answers = fit(scored, args)
+    print_changes(scored, before, after, answers)
     if not args.dry_run:
         write_config(path, keys, after, args.tiny_side)
+    temperature, bias, (low, high) = after
     print(f"temperature {temperature:.4f}  bias {bias:+.4f}  threshold {THRESHOLD}  "
-          f"unsure band {after[2][0]:.4f} to {after[2][1]:.4f}")  # fmt: skip
+          f"unsure band {low:.4f} to {high:.4f}")  # fmt: skip
     print("Nothing was written (--dry_run)." if args.dry_run else f"Written to {path}.")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command; 0 = done, 2 = the model, the data or the arguments cannot be used."""
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(prog="train/calibrate.py", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     add = parser.add_argument
     add("--model", required=True, help="checkpoint folder; its config.json is changed")
     add("--data", required=True, action="extend", nargs="+", help="as in train/evaluate.py; several weigh the same")
-    add("--split", default="validation")
+    add("--split", help="default: validation, or the only split there is")
     add("--max_false_alarm", type=float, default=0.05, help="share of reals called fake, and of fakes called real")
+    add("--max_risk", type=float, help="choose the band by the share of wrong answers among those given; "
+                                       "--max_false_alarm then limits reals called fake only")  # fmt: skip
+    add("--balance_sources", action="store_true", help="weigh an image of n of its source and class by 1 / sqrt(n)")
+    add("--folds", type=int, default=FOLDS, help="folds over whole sources for the cross-fitted figures")
     add("--tiers", nargs="+", choices=("clean", "web", "hard"), default=["clean"])
     add("--batch_size", type=int, default=32)
     add("--num_workers", type=int, default=2)
@@ -211,8 +200,18 @@ def main(argv: list[str] | None = None) -> int:
     add("--tiny_side", type=int, default=0, help="set the calibration of images below this side (pixels) instead")
     add("--dry_run", action="store_true", help="print, write nothing")
     args = parser.parse_args(argv)
-    if not 0 < args.max_false_alarm < 0.5:
-        parser.error("--max_false_alarm must lie between 0 and 0.5")
+    for name in ("max_false_alarm", "max_risk"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < 0.5:
+            parser.error(f"--{name} must lie between 0 and 0.5")
+    if args.folds < 2:
+        parser.error("--folds must be at least 2")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; 0 = done, 2 = the model, the data or the arguments cannot be used."""
+    args = parse_args(argv)
     from fakedet.hub import ModelError
 
     try:

@@ -51,16 +51,23 @@ class EvalSet:
 
 
 def load_evalset(
-    data: str, split: str | None = None, max_samples: int | None = None, seed: int = 0, only=None, exclude=None
+    data: str,
+    split: str | None = None,
+    max_samples: int | None = None,
+    seed: int = 0,
+    only=None,
+    exclude=None,
+    default_split: str = "test",
 ) -> EvalSet:
     """Loads one split of a data set.
 
     Args:
         data: folder written by train/prepare.py, folder with `real/` and `fake/`, parquet file or folder, or Hub id.
-        split: which one; if left out, `test`, or the only one there is.
+        split: which one; if left out, `default_split`, or the only one there is.
         max_samples: take a random part of this size, with the classes in the proportion they have.
         seed: of that choice.
-        only, exclude: column to values, which rows count (see choose.py); all when left out.
+        only, exclude: column to values, which rows count (see train/data/filters.py); all when left out.
+        default_split: the split taken from several when none is named.
 
     Returns:
         EvalSet, in the order of the data.
@@ -69,7 +76,7 @@ def load_evalset(
         PrepareError: nothing there, no such split, or no labels.
     """
     splits = _read_splits(data)
-    images = _choose(splits, data, split)
+    images = _choose(splits, data, split, default_split)
     split = next(name for name, dataset in splits.items() if dataset is images)
     images = images.cast_column("image", Image(decode=False))
     table = pd.DataFrame({name: images[name][:] for name in ("label", *KEPT_COLUMNS) if name in images.column_names})
@@ -103,10 +110,10 @@ def _read_splits(data: str) -> dict[str, Dataset]:
     return splits
 
 
-def _choose(splits: dict[str, Dataset], data: str, split: str | None) -> Dataset:
+def _choose(splits: dict[str, Dataset], data: str, split: str | None, default_split: str) -> Dataset:
     if split is None and len(splits) == 1:
         return next(iter(splits.values()))
-    wanted = "test" if split is None else split if split in splits else canonical_split(split)
+    wanted = default_split if split is None else split if split in splits else canonical_split(split)
     if wanted in splits:
         return splits[wanted]
     problem = "has several splits, name one by --split" if split is None else f"has no split {split}"

@@ -67,6 +67,7 @@ def headline_text(report: dict) -> str:
         ("`test_unseen`, other generators and sources: AUC", auc_cell(unseen_metrics.get("roc_auc"), None)),
         ("CIFAKE, official test: accuracy", percent(cifake_metrics.get("accuracy"))),
     ]  # fmt: skip
-    table = "\n".join(["| test | result |", "| --- | --- |", *(f"| {name} | {cell} |" for name, cell in rows)])
+    head = f"| test (weights sha256 `{report['model']['sha256'][:16]}`) | result |"
+    table = "\n".join([head, "| --- | --- |", *(f"| {name} | {cell} |" for name, cell in rows)])
     commands = "\n".join(f"    {found['command']}" for found in (catalogue, unseen, cifake) if found)
-    return f"Weights sha256 `{report['model']['sha256'][:16]}`.\n\n{table}\n\n{commands}"
+    return f"{table}\n\n{commands}"
