@@ -21,10 +21,12 @@ from hub_stand_in import Hub
 from PIL import Image
 
 from fakedet.images import Limits
+from fakedet.network.configuration import FakeDetConfig
+from fakedet.network.views import CUT_KEYS
 from fakedet.scan import readers as scan_readers
-from fakedet.scan import run as scan_module
-from fakedet.scan.run import KINDS, scan
+from fakedet.scan.run import scan
 from fakedet.scan.sources import SourceError, find_source
+from fakedet.scan.table import KINDS, PART_ROWS
 
 ROOT = Path(__file__).resolve().parents[1]
 SCAN = [sys.executable, "-m", "fakedet", "scan"]
@@ -52,7 +54,7 @@ def few(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory) -> Path:
-    return draw(tmp_path_factory.mktemp("many") / "pictures", 2 * scan_module.PART_ROWS + 50)
+    return draw(tmp_path_factory.mktemp("many") / "pictures", 2 * PART_ROWS + 50)
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +87,11 @@ def test_the_three_formats_hold_the_same(few, tmp_path):
     rows = pq.read_table(tmp_path / "t.parquet").to_pylist()
     assert [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()] == rows
     with (tmp_path / "t.csv").open() as file:
-        told = list(csv.DictReader(file))
-    assert [row["file"] for row in told] == [row["file"] for row in rows]
-    assert [float(row["logit"]) for row in told if row["logit"]] == [r["logit"] for r in rows if r["logit"] is not None]
+        table = list(csv.DictReader(file))
+    assert [row["file"] for row in table] == [row["file"] for row in rows]
+    assert [float(row["logit"]) for row in table if row["logit"]] == [
+        r["logit"] for r in rows if r["logit"] is not None
+    ]
 
 
 def test_every_kind_of_source_gives_the_same_scores(few, tmp_path):
@@ -167,26 +171,23 @@ def test_the_batch_size_changes_nothing(few, tmp_path):
     assert pq.read_table(tmp_path / "a.parquet").equals(pq.read_table(tmp_path / "b.parquet"))
 
 
-def test_a_picture_that_kills_its_decoder_is_one_row(tmp_path):
+def test_a_picture_that_kills_its_decoder_is_one_row(tmp_path, monkeypatch):
     # The process is ended as a flaw in a C library would end it: gone without an answer, twice.
     folder = draw(tmp_path / "pictures", 6)
-    config = {"input_size": 64, "tiny_side": 0, "tiny_input_size": 0, "max_views": 9, "mirror_single": True}
-    readers = scan_readers.DecodePool(2, config, Limits(), True, prefetch=8)
+    config = {key: getattr(FakeDetConfig(input_size=64), key) for key in CUT_KEYS}
+    pool = scan_readers.DecodePool(2, config, Limits(), True, prefetch=8)
 
-    class Killing(scan_readers._Process):
-        def ask(self, item, limits, provenance):
+    class Killing(scan_readers.ScanWorker):
+        def decode(self, item, limits, provenance):
             if item[0].endswith("0003.png"):
                 self.process.kill()
-            return super().ask(item, limits, provenance)
+            return super().decode(item, limits, provenance)
 
-    original, scan_readers._Process = scan_readers._Process, Killing
-    try:
-        found = list(readers.read(find_source(str(folder)).items(lambda _: True)))
-    finally:
-        scan_readers._Process = original
-    assert [number for number, *_ in found] == list(range(6))
-    codes = [answer.get("code") for _, _, answer, _ in found]
-    assert codes == [None, None, None, "corrupt_image", None, None] and "gave up" in found[3][2]["message"]
+    monkeypatch.setattr(scan_readers, "ScanWorker", Killing)
+    replies = list(pool.read(find_source(str(folder)).items(lambda _: True)))
+    assert [number for number, *_ in replies] == list(range(6))
+    codes = [answer.get("code") for _, _, answer, _ in replies]
+    assert codes == [None, None, None, "corrupt_image", None, None] and "gave up" in replies[3][2]["message"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from PIL import Image
 from fakedet.detector import Detector
 from fakedet.network.runtime import usable_cpus
 from fakedet.scan.readers import DecodePool
-from fakedet.scan.run import CUT_KEYS, _rows
+from fakedet.scan.run import CUT_KEYS, score_rows
 from fakedet.scan.sources import find_source
 
 from .network import network
@@ -112,7 +112,7 @@ def scanning(detector: Detector, count: int, folder: Path, images: str | None) -
     ours = f"fakedet scan, up to {detector.config.max_views} views of {detector.config.input_size} px"
     views = detector.predict(paths[0]).views
     for _ in range(3):
-        timed(ours, count, lambda: sum(1 for _ in _rows(detector, read(), 32, Silent())))
+        timed(ours, count, lambda: sum(1 for _ in score_rows(detector, read(), 32, Silent())))
         timed("its decoding processes alone", count, lambda: sum(1 for _ in read()))
         timed("its network alone", 32 * 9 / views, lambda: detector.runtime(one))
         rivals = {f"EfficientNet-B0 at {SIDE}, eager, hooks, loop": lambda p: hooked.file(p, True)}

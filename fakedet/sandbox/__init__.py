@@ -1,1 +1,1 @@
-"""Decoding in processes of their own, bounded in memory and time."""
+"""Decoding in confined processes, bounded in memory and time."""

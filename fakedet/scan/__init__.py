@@ -1,1 +1,1 @@
-"""Bulk scoring: `python -m fakedet scan`. Light to import: the decoding workers load it without the network."""
+"""Bulk scoring: `python -m fakedet scan`. Light to import: the decoding workers import it without the network."""

@@ -1,163 +1,109 @@
-"""Decoding processes of a scan, fed in parallel, answering in order, with a bound on what is under way."""
+"""Decoding workers of a scan: parallel, with replies in order and a bound on the pictures in flight."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import queue
-import struct
-import subprocess
-import sys
-import threading
+from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from fakedet.images import CorruptImage, Limits, display_name
-from fakedet.sandbox.decoders import KEPT_ENVIRONMENT
+from fakedet.sandbox.protocol import WorkerProcess
 
 from .sources import Item
 
-MAX_USES = 20_000  # pictures until a process is replaced, so that what a C library leaks does not add up
+MAX_USES = 20_000  # pictures until a worker is replaced, so that leaks of C libraries do not add up
 MEMORY_MB, SECONDS = 1500, 20
-# The package itself is not imported there, for that would bring torch: an empty one with its folder stands in.
-START = (
-    "import json, sys, types; memory, config, folder, *sys.path = sys.argv[1:]; package = types.ModuleType('fakedet'); "
-    "package.__path__ = [folder]; sys.modules['fakedet'] = package; "
-    "from fakedet.scan.worker import serve; serve(int(memory), json.loads(config))"
-)
+_MAX_CROP_BYTES = 2**28
+
+Reply = tuple[dict[str, Any], bytes]  # header and crops, see worker.py
 
 
-class _Process:
-    """One decoding process."""
+class ScanWorker(WorkerProcess):
+    """One decoding worker; `config` holds what `views.cut` reads, as plain values."""
 
-    def __init__(self, config: dict):
-        env = {key: os.environ[key] for key in KEPT_ENVIRONMENT if key in os.environ} | {"OPENBLAS_NUM_THREADS": "1"}
-        folder, self.uses = str(Path(__file__).resolve().parents[1]), 0
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", START, str(MEMORY_MB), json.dumps(config), folder, *sys.path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=env,
-        )
-        if self.process.stdout.read(5) != b"ready":
-            self.end()
-            raise RuntimeError("the decoding process does not start")
+    def __init__(self, config: dict[str, Any]):
+        super().__init__("fakedet.scan.worker", {"memory_mb": MEMORY_MB, "config": config})
 
-    def ask(self, item: Item, limits: Limits, provenance: bool) -> tuple[dict, bytes]:
-        """What scan_worker.py answers.
+    def decode(self, item: Item, limits: Limits, provenance: bool) -> Reply:
+        """Decode and cut one picture.
 
         Raises:
-            EOFError, OSError: The process has died.
+            EOFError, OSError: The worker has ended.
+            ValueError, KeyError, TypeError: The reply makes no sense.
         """
-        (name, data), self.uses = item, self.uses + 1
-        question = {"bytes": None if data is None else len(data), "name": name, "limits": dataclasses.asdict(limits),
-                    "provenance": provenance, "seconds": SECONDS}  # fmt: skip
-        text = json.dumps(question).encode()
-        self.process.stdin.write(struct.pack(">I", len(text)) + text + (data or b""))
-        self.process.stdin.flush()
-        row = json.loads(self._read(struct.unpack(">I", self._read(4))[0]))
-        return row, self._read(3 * row["side"] ** 2 * len(row["boxes"])) if "side" in row else b""
-
-    def _read(self, count: int) -> bytes:
-        data = self.process.stdout.read(count)
-        if len(data) < count:
-            raise EOFError
-        return data
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            try:
-                pipe.close()
-            except OSError:  # what was not written yet
-                pass
+        name, data = item
+        request = {
+            "name": name,
+            "is_path": data is None,
+            "limits": dataclasses.asdict(limits),
+            "provenance": provenance,
+            "seconds": SECONDS,
+        }
+        self.send(request, data or b"")
+        header, payload_bytes = self.receive_header()
+        expected = 0 if "code" in header else 3 * header["side"] ** 2 * len(header["boxes"])
+        if payload_bytes != expected or payload_bytes > _MAX_CROP_BYTES:
+            raise ValueError("the crops do not fit their number and size")
+        return header, self.receive(payload_bytes)
 
 
 class DecodePool:
-    """Several decoding processes.
+    """Several decoding workers.
 
     Args:
-        count: Processes.
+        count: Number of workers.
         config: What `views.cut` reads, as plain values.
-        limits: What is read at most.
-        provenance: Read what the file says of itself.
-        prefetch: Pictures read or waiting to be scored at most: the bound on memory.
+        limits: Limits on the input.
+        provenance: Read provenance.
+        prefetch: Maximum number of pictures being decoded or waiting to be scored, which bounds the memory.
     """
 
-    def __init__(self, count: int, config: dict, limits: Limits, provenance: bool, prefetch: int):
+    def __init__(self, count: int, config: dict[str, Any], limits: Limits, provenance: bool, prefetch: int):
         self.count, self.config, self.limits, self.provenance = count, config, limits, provenance
         self.prefetch = prefetch
 
-    def read(self, items: Iterator[tuple[int, Item]]) -> Iterator[tuple[int, str, dict, bytes]]:
-        """(number, name, answer, crops) for each item, in the order of the items.
-
-        A picture that ends its process, by a crash or by what it takes, is asked for once more in a fresh one (it may
-        have been another's fault), and then has an answer that says so.
-        """
-        room, lock, done = threading.Semaphore(self.prefetch), threading.Lock(), queue.SimpleQueue()
-        numbered, stop = enumerate(items), threading.Event()
-
-        def work() -> None:
-            process = None
-            try:
-                while True:
-                    room.acquire()
-                    with lock:
-                        step = None if stop.is_set() else next(numbered, None)
-                    if step is None:
-                        break
-                    place, (number, item) = step
-                    if process is None or process.uses >= MAX_USES:
-                        process = self._renew(process)
-                    for _ in range(2):
-                        try:
-                            answer = process.ask(item, self.limits, self.provenance)
-                            break
-                        except (EOFError, OSError, ValueError):
-                            process, answer = self._renew(process), None
-                    done.put((place, number, item[0], *(answer or self._gave_up(item[0]))))
-            except BaseException as error:  # for the caller to raise
-                done.put(error)
-            finally:
-                if process is not None:
-                    process.end()
-            done.put(None)
-
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(self.count)]
-        for thread in threads:
-            thread.start()
+    def read(self, items: Iterator[tuple[int, Item]]) -> Iterator[tuple[int, str, dict[str, Any], bytes]]:
+        """Yield (number, name, header, crops) for each item, in the order of the items."""
+        idle: queue.SimpleQueue[ScanWorker | None] = queue.SimpleQueue()
+        for _ in range(self.count):
+            idle.put(None)
+        executor, pending = ThreadPoolExecutor(self.count), deque()
         try:
-            waiting, due, running = {}, 0, self.count
-            while running or waiting:
-                if due in waiting:
-                    yield waiting.pop(due)
-                    due += 1
-                    room.release()
-                    continue
-                found = done.get()
-                if isinstance(found, BaseException):
-                    raise found
-                if found is None:
-                    running -= 1
-                    room.release()  # another may be waiting for room to see that nothing is left
-                else:
-                    waiting[found[0]] = found[1:]
+            for number, item in items:
+                pending.append((number, item[0], executor.submit(self._decode, item, idle)))
+                while pending and (len(pending) >= self.prefetch or pending[0][2].done()):
+                    number, name, future = pending.popleft()
+                    yield number, name, *future.result()
+            for number, name, future in pending:
+                yield number, name, *future.result()
         finally:
-            stop.set()
-            for _ in threads:
-                room.release()
-            for thread in threads:
-                thread.join(10)
+            executor.shutdown(cancel_futures=True)
+            while not idle.empty():
+                if (worker := idle.get()) is not None:
+                    worker.end()
 
-    def _renew(self, process: _Process | None) -> _Process:
-        if process is not None:
-            process.end()
-        return _Process(self.config)
+    def _decode(self, item: Item, idle: queue.SimpleQueue) -> Reply:
+        """Decode one item with an idle worker.
 
-    @staticmethod
-    def _gave_up(name: str) -> tuple[dict, bytes]:
-        text = f"{display_name(name)} cannot be decoded: the decoder gave up on it."
+        Where the worker ends, by a crash or at a limit, a fresh one tries once more, since an earlier picture may be
+        the cause. A second failure becomes a refusal.
+        """
+        worker = idle.get()
+        try:
+            for _ in range(2):
+                if worker is not None and worker.uses >= MAX_USES:
+                    worker.end()
+                    worker = None
+                worker = worker or ScanWorker(self.config)
+                try:
+                    return worker.decode(item, self.limits, self.provenance)
+                except (EOFError, OSError, ValueError, KeyError, TypeError):
+                    worker.end()
+                    worker = None
+        finally:
+            idle.put(worker)
+        text = f"{display_name(item[0])} cannot be decoded: the decoder gave up on it."
         return {"code": CorruptImage.code, "message": text}, b""

@@ -1,6 +1,6 @@
-"""What a scan reads: folders, patterns, ZIP and tar archives, parquet files, a data set on the Hub.
+"""Sources of a scan: folders, glob patterns, ZIP and tar archives, parquet files, a data set on the Hub.
 
-Every source is a numbered list of pictures whose order never changes, so that a scan can be divided and continued.
+Every source is a numbered list of pictures whose order never changes, so that a scan can be divided and resumed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Item = tuple[str, bytes | None]  # name, and the file's bytes; None: the name is
 
 
 class SourceError(ValueError):
-    """A source that cannot be read; the text is one plain sentence."""
+    """A source that cannot be read; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Source:
     """A numbered list of pictures.
 
     Attributes:
-        count: How many.
-        items: Gives, for a test that says which numbers are wanted, (number, item) of those, in order.
+        count: Number of pictures.
+        items: Takes a predicate on numbers and yields (number, item) in order for those that it accepts.
     """
 
     count: int
@@ -38,27 +38,27 @@ class Source:
 
 
 def find_source(source: str, split: str | None = None, max_bytes: int = 25 * 2**20) -> Source:
-    """The source by its name.
+    """Return the source of this name.
 
     Args:
         source: Folder, image file, glob pattern, .zip, .tar (also compressed), .parquet file or pattern, or a Hub data
             set id. A folder that holds parquet files and no images is read as those.
-        split: Of a Hub data set; all of them, in order, when missing.
-        max_bytes: One more than this is read at most of a picture inside an archive.
+        split: Split of a Hub data set; by default all splits, in order.
+        max_bytes: Of a picture inside an archive, at most `max_bytes` + 1 bytes are read.
 
     Raises:
-        SourceError: There is nothing, or it cannot be read.
+        SourceError: There are no pictures, or they cannot be read.
     """
     path = Path(source).expanduser()
     if path.is_dir():
         files = [str(file) for file in iter_image_files(path)]
         tables = [] if files else sorted(map(str, path.rglob("*.parquet")))
     else:
-        found = [str(path)] if path.is_file() else sorted(glob.glob(str(path), recursive=True))
-        tables = [name for name in found if name.endswith(".parquet")]
-        files = [name for name in found if Path(name).suffix.lower() in EXTENSIONS and Path(name).is_file()]
-        if len(found) == 1 and not files and not tables and Path(found[0]).is_file():
-            return _archive(Path(found[0]), max_bytes)
+        matches = [str(path)] if path.is_file() else sorted(glob.glob(str(path), recursive=True))
+        tables = [name for name in matches if name.endswith(".parquet")]
+        files = [name for name in matches if Path(name).suffix.lower() in EXTENSIONS and Path(name).is_file()]
+        if len(matches) == 1 and not files and not tables and Path(matches[0]).is_file():
+            return _archive(Path(matches[0]), max_bytes)
     if files:
         return Source(len(files), lambda wanted: ((i, (name, None)) for i, name in enumerate(files) if wanted(i)))
     if tables:
@@ -90,7 +90,7 @@ def _archive(path: Path, max_bytes: int) -> Source:
             for number, member in enumerate(members):
                 if wanted(number):
                     yield number, (f"{path}/{member.name}", archive.extractfile(member).read(max_bytes + 1))
-                archive.members = []  # tarfile would remember them all
+                archive.members = []  # tarfile would keep them all
 
     try:
         if zipfile.is_zipfile(path):
@@ -110,7 +110,7 @@ def _archive(path: Path, max_bytes: int) -> Source:
 
 
 def _parquet(tables: list[str]) -> Source:
-    """Rows of parquet files; the first column that holds bytes, or {bytes, path} as `datasets` stores images."""
+    """Read the first column that holds bytes, or {bytes, path} as `datasets` stores images."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -162,7 +162,7 @@ def _hub(name: str, split: str | None) -> Source:
         loaded = load_dataset(name, split=split)
     except Exception as error:  # the Hub client and the readers raise a dozen types
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise SourceError(f"Nothing is at {name}, and as a Hub data set it cannot be loaded: {reason}") from None
+        raise SourceError(f"{name} is no local path and cannot be loaded as a Hub data set: {reason}") from None
     parts: list[tuple[str, Dataset]] = list(loaded.items()) if isinstance(loaded, DatasetDict) else [(split, loaded)]
     ready = []
     for part, data in parts:

@@ -1,4 +1,4 @@
-"""The table that `scan.py` writes: its columns, its parts, and how they are joined."""
+"""The table of a scan: its columns, its parts, and how they are joined."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ KINDS = {
 
 
 def flat(name: str, answer: dict) -> dict:
-    """A Verdict's dictionary, or {"error": {code, message}}, as one row; what does not apply is None.
+    """Turn a Verdict's dictionary, or {"error": {code, message}}, into one row; columns that do not apply are None.
 
-    Times are left out: they differ from run to run. Lists and objects become JSON texts; of `generator` the named
-    family is kept, and how likely it is.
+    Times are left out because they differ from run to run. Lists and objects become JSON texts. Of `generator`, the
+    likeliest family and its probability are kept.
     """
     row = dict.fromkeys(KINDS) | {"file": name}
     if "error" in answer:
@@ -36,16 +36,18 @@ def flat(name: str, answer: dict) -> dict:
         row["generator"], row["generator_p"] = next(iter(answer["generator"].items()))
     row["notes"] = json.dumps(answer["notes"], ensure_ascii=False)
     if answer["provenance"] is not None:
-        said = {key: value for key, value in answer["provenance"].items() if key != "ms"}
-        row["provenance"] = json.dumps(said, ensure_ascii=False)
+        provenance = {key: value for key, value in answer["provenance"].items() if key != "ms"}
+        row["provenance"] = json.dumps(provenance, ensure_ascii=False)
     return row
 
 
 def part_path(folder: Path, part: int) -> Path:
+    """Return where a part of the table is written."""
     return folder / f"{part:06d}.parquet"
 
 
 def by_part(rows: Iterator[tuple[int, dict]]) -> Iterator[tuple[int, list[dict]]]:
+    """Group (number, row) into (part, its rows)."""
     part, table = None, []
     for number, row in rows:
         if table and number // PART_ROWS != part:
@@ -58,7 +60,7 @@ def by_part(rows: Iterator[tuple[int, dict]]) -> Iterator[tuple[int, list[dict]]
 
 
 def write_part(rows: list[dict], path: Path) -> None:
-    """Writes a part so that it is there as a whole or not at all, also after a power cut."""
+    """Write a part atomically, also across a power cut."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -70,7 +72,7 @@ def write_part(rows: list[dict], path: Path) -> None:
 
 
 def join_parts(parts: list[Path], output: Path) -> None:
-    """Joins the parts in order, one at a time in memory."""
+    """Join the parts in order, one at a time in memory."""
     import pyarrow.csv
     import pyarrow.parquet as pq
 

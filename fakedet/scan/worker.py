@@ -1,59 +1,50 @@
-"""The decoding process of a scan: reads a file, cuts it, and hands on the views alone. See scan.py.
+"""The decoding worker of a scan: reads one file per request, cuts it, and replies with the crops alone.
 
-Like decode_worker.py it imports neither torch nor network code, works under limits on memory and computing time, and
-answers in JSON and raw bytes.
-
-    question:  length (4 bytes), JSON {bytes (null: `name` is a path), name, limits, provenance, seconds}, the file
-    answer:    length (4 bytes), JSON {facts, notes, provenance, size, boxes, mirrored, side} or {code, message}; crops
+request:  {name, is_path (true: the file is read from `name`), limits, provenance (bool), seconds}; payload: the file
+reply:    {facts, notes, provenance, size, boxes, mirrored, side}, payload: the crops; or {code, message} without
 """
 
 from __future__ import annotations
 
-import json
-import struct
-import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from fakedet.images import CorruptImage, ImageError, Limits, open_image
 from fakedet.network.views import cut
 from fakedet.provenance import read_provenance
-from fakedet.sandbox.worker import allow_seconds, confine
+from fakedet.sandbox.protocol import Reply, serve
 
 
-def serve(memory_mb: int, config: dict) -> None:
-    """Answers on standard output what is asked on standard input, until that ends."""
-    questions, answers = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # a library that prints must not speak between the answers
-    confine(memory_mb)
-    answers.write(b"ready")
-    answers.flush()
-    how = SimpleNamespace(**config)
-    while head := questions.read(4):
-        question = json.loads(questions.read(struct.unpack(">I", head)[0]))
-        source = question["name"] if question["bytes"] is None else questions.read(question["bytes"])
-        allow_seconds(question["seconds"])
-        row, crops = answer(source, question, how)
-        text = json.dumps(row).encode()
-        answers.write(struct.pack(">I", len(text)) + text + b"".join(np.ascontiguousarray(crop) for crop in crops))
-        answers.flush()
+def main(memory_mb: int, config: dict[str, Any]) -> None:
+    """Serve until the parent closes the pipe; `config` holds what `views.cut` reads."""
+    settings = SimpleNamespace(**config)
+    serve(lambda request, data: decode(request, data, settings), memory_mb)
 
 
-def answer(source: str | bytes, question: dict, config: SimpleNamespace) -> tuple[dict, list[np.ndarray]]:
-    """One file's facts and crops, or why it has none."""
+def decode(request: dict[str, Any], data: bytes, config: SimpleNamespace) -> Reply:
+    """Decode and cut one file."""
+    source = request["name"] if request["is_path"] else data
     try:
-        loaded = open_image(source, Limits(**question["limits"]), question["name"])
+        loaded = open_image(source, Limits(**request["limits"]), request["name"])
         try:
             crops, boxes, mirrored = cut(loaded.image, config)
         except ValueError as error:
             raise CorruptImage(f"This image cannot be scored: {error}.") from None
     except ImageError as error:
-        return {"code": error.code, "message": str(error)}, []
-    found = None
-    if question["provenance"] and loaded.data is not None:
-        # without a budget of time: the same file must give the same row on a busy machine
-        found = read_provenance(loaded.data, image=loaded.image).to_dict()
-    row = {"facts": loaded.facts, "notes": loaded.notes, "provenance": found, "size": loaded.image.size,
-           "boxes": boxes, "mirrored": mirrored, "side": len(crops[0])}  # fmt: skip
-    return row, crops
+        return {"code": error.code, "message": str(error)}, 0, ()
+    provenance = None
+    if request["provenance"] and loaded.data is not None:
+        # without a time budget: the same file must give the same row on a busy machine
+        provenance = read_provenance(loaded.data, image=loaded.image).to_dict()
+    header = {
+        "facts": loaded.facts,
+        "notes": loaded.notes,
+        "provenance": provenance,
+        "size": loaded.image.size,
+        "boxes": boxes,
+        "mirrored": mirrored,
+        "side": len(crops[0]),
+    }
+    return header, sum(crop.nbytes for crop in crops), (np.ascontiguousarray(crop).data for crop in crops)
