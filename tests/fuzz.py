@@ -120,6 +120,7 @@ def targets(names: list[str]) -> Callable[[bytes], str]:
     light_package()
     from fakedet.images import ImageError, open_image
     from fakedet.provenance import join, read_provenance
+    from fakedet.web.provenance_panel import to_html
 
     def attempt(data: bytes) -> str:
         image, word = None, "unread"
@@ -138,7 +139,7 @@ def targets(names: list[str]) -> Callable[[bytes], str]:
             found = read_provenance(data, image=image)
             joined = join("unsure", 0.5, found)
             json.dumps([found.to_dict(), joined.to_dict()], allow_nan=False).encode("utf-8")
-            found.to_html(joined).encode("utf-8")
+            to_html(found, joined).encode("utf-8")
         return word
 
     return attempt

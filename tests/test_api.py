@@ -1,4 +1,4 @@
-"""REST: the same score as Python, plain errors with their status, bounds, headers; the example clients run."""
+"""REST: the same score as Python, errors with their status, schema, bounds, headers; the example clients run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from conftest import ROOT, photo_like
 from fastapi.testclient import TestClient
 
 from fakedet.images import Limits
-from fakedet.web import batch
-from fakedet.web.api import Scorer, create_api
+from fakedet.web import batch, schemas
+from fakedet.web.api import create_api
+from fakedet.web.scorer import Scorer
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_several_images_give_a_list_in_order_and_a_bad_one_is_a_row(local, photo
     ],
 )
 def test_bad_image_has_status_code_and_sentence(local, content, status, code):
-    # a program decides by status and code, a person reads the sentence; neither sees a path of the server
+    # programs use status and code, people the sentence; neither sees a path of the server
     response = send(local, ("../../etc/x.jpg", content))
     body = response.json()
     assert (response.status_code, body["error"]["code"]) == (status, code)
@@ -63,7 +64,7 @@ def test_bad_image_has_status_code_and_sentence(local, content, status, code):
 
 
 def test_missing_field_says_which(local, photo):
-    # the most usual mistake of a first call
+    # the most frequent mistake of a first call
     response = send(local, ("a.jpg", photo.read_bytes()), field="file")
     assert response.status_code == 400 and response.json()["error"]["code"] == "missing_field"
     assert "'image'" in response.json()["error"]["message"]
@@ -91,8 +92,8 @@ def test_large_body_ends_with_413_whatever_the_client_claims(detector):
     assert response.status_code == 413 and response.json()["error"]["code"] == "body_too_large"
 
 
-def test_busy_is_polite_and_nobody_is_lost(detector, photo):
-    # more callers than places: each gets an answer or a 429 that says when to come again
+def test_when_the_queue_is_full_requests_get_429_and_the_others_an_answer(detector, photo):
+    # every caller gets an answer, or a 429 with the time to wait
     rest = create_api(Scorer(detector, running=1), waiting=1)
 
     async def crowd():
@@ -109,8 +110,8 @@ def test_busy_is_polite_and_nobody_is_lost(detector, photo):
     assert {answer.json()["error"]["code"] for answer in refused} == {"busy"}
 
 
-def test_a_late_request_is_told_so(detector, photo):
-    # one place and little time: who waits too long hears "timeout" instead of nothing, one row of a list too
+def test_a_late_request_gets_timeout(detector, photo):
+    # one place and little time: who waits too long gets "timeout" instead of nothing, as a row of a list too
     rest = create_api(Scorer(detector, running=1, seconds=0.3), waiting=64)
     file = ("image", ("a.jpg", photo.read_bytes()))
 
@@ -129,7 +130,7 @@ def test_a_late_request_is_told_so(detector, photo):
     assert {row.get("error", {}).get("code") for row in long.json()} <= {None, "timeout"} and len(long.json()) == 16
 
 
-def test_internal_error_tells_nothing_of_the_machine(detector, photo, monkeypatch):
+def test_an_internal_error_does_not_describe_the_machine(detector, photo, monkeypatch):
     scorer = Scorer(detector)
     monkeypatch.setattr(detector, "predict", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("/secret/path")))
     response = send(TestClient(create_api(scorer)), ("a.jpg", photo.read_bytes()))
@@ -143,6 +144,30 @@ def test_health_model_and_openapi(app, detector):
     schema = get("/openapi.json")
     assert {"/predict", "/health", "/model"} <= set(schema["paths"])
     assert "multipart/form-data" in schema["paths"]["/predict"]["post"]["requestBody"]["content"]
+
+
+def assert_described(body: dict, model: type) -> None:
+    """The model reads the JSON and writes the very same again: no key or value is unknown to it or changed."""
+    assert model.model_validate(body).model_dump(mode="json", by_alias=True, exclude_unset=True) == body
+
+
+def test_the_schema_describes_a_verdict(local, photo):
+    assert_described(send(local, ("a.jpg", photo.read_bytes())).json(), schemas.VerdictAnswer)
+
+
+def test_the_schema_describes_an_error(local):
+    assert_described(send(local, ("a.jpg", b"nothing")).json(), schemas.ErrorAnswer)
+
+
+@pytest.mark.parametrize(("path", "model"), [("/health", schemas.Health), ("/model", schemas.ModelAnswer)])
+def test_the_schema_describes_health_and_model(local, path, model):
+    assert_described(local.get(path).json(), model)
+
+
+def test_the_openapi_is_made_from_the_models(local):
+    answer = local.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]["200"]
+    options = answer["content"]["application/json"]["schema"]["anyOf"]
+    assert options[0] == {"$ref": "#/components/schemas/VerdictAnswer"}
 
 
 def test_security_headers_on_our_routes_and_page(app):
@@ -175,7 +200,7 @@ def test_zip_members_are_rows_and_bombs_stay_small(tmp_path, detector):
 
 
 def test_archives_of_death_are_rows(tmp_path, detector):
-    # a list of files that would fill the memory, a packing that may ask for gigabytes, a picture that ends in a ZIP
+    # a list of files that would fill the memory, a compression that may ask for gigabytes, a picture that ends in a ZIP
     with zipfile.ZipFile(tmp_path / "names.zip", "w") as archive:
         for number in range(30_000):
             archive.writestr(f"{number:060d}.png", b"")
@@ -199,7 +224,7 @@ def test_csv_cells_are_no_formulas(tmp_path, detector):
     assert "\n'=HYPERLINK(1).png" in open(batch.write_files(done, tmp_path)[0]).read()
 
 
-def test_more_pictures_than_allowed_are_told(tmp_path, detector):
+def test_pictures_beyond_the_limit_become_one_failure(tmp_path, detector):
     photo_like(64, 64).save(tmp_path / "x.png")
     *_, done = batch.run(Scorer(detector), [(str(tmp_path / "x.png"), f"{i}.png") for i in range(3)], 2)
     assert [item.kind == "error" for item in done.items] == [False, False, True]

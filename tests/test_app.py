@@ -1,4 +1,4 @@
-"""The page in Chromium, and gradio_client: what a person and a program get from `python app.py`."""
+"""The page in Chromium, and gradio_client, on a started `python app.py`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ import re
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from conftest import ARTIFACTS, ROOT, App, photo_like
 from gradio_client import Client, handle_file
 from PIL.PngImagePlugin import PngInfo
+
+from fakedet.hub import ModelError
+from fakedet.web import panels
+from fakedet.web.served import ServedModel
 
 CARD = "#answer .fd-real, #answer .fd-fake, #answer .fd-unsure"
 
@@ -39,7 +44,7 @@ def test_uploaded_picture_is_answered_in_words_first(answered, photo, detector):
 
 
 def test_name_is_shown_as_text_and_without_a_path(answered, app, photo):
-    # a file name is a stranger's text, and the server's folders are nobody's business
+    # a stranger chose the file name, and the page must not show the server's folders
     text = answered.inner_text("#answer")
     assert photo.name in text and str(app.temp) not in answered.inner_text("body") and "fakedet-" not in text
     assert answered.locator("#answer b").count() == 0
@@ -69,7 +74,7 @@ def test_details_are_folded_away_and_complete(answered, photo, detector):
 
 
 def test_what_the_file_declares_decides_and_its_prompt_is_shown_as_text(page, tmp_path):
-    # A prompt is a stranger's text: markup in it must not become markup of the page.
+    # a stranger wrote the prompt: markup in it must not become markup of the page
     info = PngInfo()
     prompt = "a castle <img src=x onerror=alert(1)> **bold** [link](http://example.org)"
     info.add_text("parameters", prompt + "\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5")
@@ -199,8 +204,8 @@ def test_addresses_are_not_fetched(client, app):
 # --- start and stop -------------------------------------------------------------------------------------------------
 
 
-def test_unreachable_model_falls_back_to_the_bundled_one_and_says_so(browser, tmp_path):
-    # a Hub that does not answer costs seconds, not the page; nor does the page claim to be the wanted model
+def test_unreachable_model_falls_back_to_the_bundled_one_with_a_warning(browser, tmp_path):
+    # a Hub that does not answer costs seconds; the page then names the model that answers
     dead = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "cache"), "FAKEDET_MODEL": "nobody/nothing"}
     app = App(tmp_path, FAKEDET_KEEP_MINUTES="0.05", **dead)
     try:
@@ -227,12 +232,46 @@ def assert_gone_within(seconds, folder, name):
 
 
 def test_wrong_setting_is_one_sentence(monkeypatch):
-    # an owner's typing error is told, not traced
+    # a typing error of the owner gives a sentence, not a traceback
     import app as application
 
     monkeypatch.setenv("FAKEDET_MAX_MB", "many")
     with pytest.raises(SystemExit, match="FAKEDET_MAX_MB must be a number"):
         application.build_app()
+
+
+def detector_with_note(note: str) -> SimpleNamespace:
+    """As far as the page reads it to say which model answers."""
+    return SimpleNamespace(checkpoint=SimpleNamespace(note=note))
+
+
+def test_a_fallback_is_marked_whatever_the_sentences_are():
+    # the flag decides, even where the checkpoint's note says the same as the whole line
+    served = ServedModel(detector_with_note("A."), fallback=True, wanted="lab/model", reason="It is gone.")
+    same = ServedModel(detector_with_note(served.why))
+    assert served.why == same.why
+    assert "fd-warn" in panels.model_line(served)
+    assert "fd-warn" not in panels.model_line(same)
+
+
+def test_a_model_that_cannot_be_used_gives_the_bundled_one_as_a_fallback(monkeypatch, tmp_path):
+    import app as application
+
+    def from_pretrained(model=None, limits=None):
+        if model:
+            raise ModelError(f"{model} has no config.json")
+        return detector_with_note("The bundled checkpoint answers.")
+
+    monkeypatch.setattr(application.Detector, "from_pretrained", from_pretrained)
+    served = application.load_detector(str(tmp_path / "mine"))
+    assert (served.fallback, served.wanted, served.reason) == (True, "mine", "mine has no config.json")
+
+
+def test_a_wanted_model_is_no_fallback(monkeypatch):
+    import app as application
+
+    monkeypatch.setattr(application.Detector, "from_pretrained", lambda model, limits: detector_with_note("A."))
+    assert not application.load_detector("lab/model").fallback
 
 
 def test_a_gpu_is_borrowed_where_spaces_is_installed(tmp_path):
@@ -244,7 +283,7 @@ def test_a_gpu_is_borrowed_where_spaces_is_installed(tmp_path):
         "        return function(*args)\n"
         "    return borrowed\n"
     )
-    code = "import app; from PIL import Image; d, _ = app.load_detector(None); d.predict(Image.new('RGB', (80, 80)))"
+    code = "import app; from PIL import Image; app.load_detector(None).detector.predict(Image.new('RGB', (80, 80)))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -258,7 +297,7 @@ def test_a_gpu_is_borrowed_where_spaces_is_installed(tmp_path):
 
 
 def test_every_setting_stands_in_the_table():
-    # one table at the top of app.py; what is read anywhere but not told there nobody could know
+    # the table at the top of app.py lists every variable that the code reads
     files = [ROOT / "app.py", *(ROOT / "fakedet").rglob("*.py"), *(ROOT / "train").rglob("*.py")]
     read = {name for file in files for name in re.findall(r"FAKEDET_[A-Z0-9_]+", file.read_text())}
     table = set(re.findall(r"^\| (FAKEDET_\w+) +\|", (ROOT / "app.py").read_text(), flags=re.M))

@@ -23,9 +23,9 @@ from fakedet.network.runtime import OnnxRuntime, RuntimeUnavailable, TorchRuntim
 from fakedet.scan import run as scan
 from fakedet.web import batch
 from fakedet.web.answer import verdict_card
-from fakedet.web.api import Scorer
 from fakedet.web.batch_view import as_table
 from fakedet.web.figures import family_note, to_html
+from fakedet.web.scorer import Scorer
 from train import attribute
 from train.attribution.families import family_figures, family_of, true_families
 from train.attribution.family_head import choose_threshold, stored_as_half, with_families

@@ -1,4 +1,4 @@
-"""Every control of the page as a person uses it, at a desk and on a phone, light and dark; axe-core checks each state.
+"""Every control of the page, on a desktop and a phone, light and dark; axe-core checks each state.
 
 Screenshots stay in artifacts/. axe-core comes from npm (tests/package.json) into tests/node_modules.
 """
@@ -67,10 +67,10 @@ class Visitor:
         self.page.screenshot(path=ARTIFACTS / f"{name}-{self.width}-{self.scheme}.png", full_page=True)
         assert self.page.evaluate("document.documentElement.scrollWidth") <= self.width, name
         self.page.evaluate(self.axe)
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        violations = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
         grave = [
             f"{name}: {rule['id']} ({rule['impact']}): {node['html'][:200]}"
-            for rule in found
+            for rule in violations
             if rule["impact"] in ("serious", "critical")
             for node in rule["nodes"]
         ]
@@ -98,18 +98,18 @@ class Visitor:
 
 @pytest.fixture
 def visitor(browser, app, axe):
-    """At a desk, light."""
-    found = Visitor(browser, app, axe)
-    yield found
-    found.context.close()
+    """On a desktop, light."""
+    visitor = Visitor(browser, app, axe)
+    yield visitor
+    visitor.context.close()
 
 
 @pytest.fixture(params=[(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")], ids=lambda p: f"{p[0]}-{p[1]}")
 def window(browser, app, axe, request):
-    """At a desk and on a phone, light and dark."""
-    found = Visitor(browser, app, axe, *request.param)
-    yield found
-    found.context.close()
+    """On a desktop and a phone, light and dark."""
+    visitor = Visitor(browser, app, axe, *request.param)
+    yield visitor
+    visitor.context.close()
 
 
 @pytest.fixture(scope="session")
@@ -135,7 +135,7 @@ def test_every_control_works_and_axe_finds_nothing_serious(browser, app, axe, ar
 
     page.click("#examples button[aria-label*='photo china']")
     text = visitor.answer("photo_china.jpg")
-    assert "How sure" in text and "What this rests on" in text and "The file" in text
+    assert "How sure" in text and "What this is based on" in text and "The file" in text
     page.wait_for_selector("#overlay img.fixed")
     page.locator("#heat input[type=range]").fill("0.35")
     page.wait_for_function("() => getComputedStyle(document.querySelector('#overlay img.fixed')).opacity == 0.35")
@@ -192,14 +192,27 @@ def test_every_control_works_and_axe_finds_nothing_serious(browser, app, axe, ar
     visitor.look("many")
 
     visitor.tab("Model")
-    page.wait_for_selector("#card h1")
+    page.wait_for_selector("#figures .fd-stack")
     visitor.look("model")
+    page.click("#model-card button")
+    page.wait_for_selector("#card h1")
+    visitor.look("model-card")
     visitor.tab("Programs")
     page.wait_for_selector("#programs pre")
     assert app.url in page.inner_text("#programs")
     visitor.look("programs")
     assert visitor.problems == []
     visitor.context.close()
+
+
+def test_the_tab_model_is_at_most_three_screens(visitor):
+    # figures, table and limits are seen at once; card, settings and details are folded
+    visitor.tab("Model")
+    visitor.page.wait_for_selector("#figures .fd-stack")
+    visitor.page.wait_for_timeout(400)
+    assert not visitor.page.locator("#card h1").is_visible()
+    assert visitor.page.locator("#figures table:visible").count() == 1
+    assert visitor.page.evaluate("document.documentElement.scrollHeight") <= 2400
 
 
 def test_keyboard_alone_reaches_an_example_and_its_reasons(visitor):
@@ -226,7 +239,7 @@ def test_keyboard_alone_reaches_an_example_and_its_reasons(visitor):
     page.wait_for_selector("#details table")
 
 
-def test_the_answer_is_read_out_and_every_control_has_a_name(visitor, photo):
+def test_screen_readers_get_the_answer_and_a_name_for_every_control(visitor, photo):
     page = visitor.page
     page.set_input_files("#picture input[type=file]", photo)
     visitor.answer("hill")
@@ -240,7 +253,7 @@ def test_the_answer_is_read_out_and_every_control_has_a_name(visitor, photo):
 
 
 def test_a_folder_is_chosen_or_dropped(window, tmp_path):
-    # Both bring the pictures in it, in subfolders too, and leave other files alone.
+    # both take the pictures in it, in subfolders too, and leave out other files
     page, folder = window.page, tmp_path / "album"
     (folder / "inner").mkdir(parents=True)
     for name in ("a.png", "inner/b.png", ".hidden.png"):
@@ -302,21 +315,21 @@ def test_the_first_answer_comes_within_two_seconds(small, photo):
 
 
 def test_an_example_is_answered_at_once(visitor):
-    # scored when the app started: what a click costs is the way to the server and back
+    # scored when the app started, so that a click costs only the round trip
     started = time.monotonic()
     visitor.page.click("#examples button[aria-label*='grace']")
     visitor.answer("grace")
     assert time.monotonic() - started < 2
 
 
-def test_busy_is_told_in_the_card_and_nothing_is_lost(browser, small, photo, tmp_path):
+def test_busy_is_shown_in_the_card_and_no_request_is_lost(browser, small, photo, tmp_path):
     # other people's large pictures keep the queue full; the page says so in place of an answer, and works afterwards
     photo_like(4000, 3000).save(tmp_path / "large.jpg")
-    visitor, told, ends = Visitor(browser, small), threading.Event(), []
+    visitor, over, ends = Visitor(browser, small), threading.Event(), []
 
     def caller() -> None:
         client = Client(small.url, verbose=False)
-        while not told.is_set():
+        while not over.is_set():
             try:
                 ends.append(client.predict(handle_file(str(tmp_path / "large.jpg")), api_name="/predict")["verdict"])
             except Exception as error:
@@ -334,7 +347,7 @@ def test_busy_is_told_in_the_card_and_nothing_is_lost(browser, small, photo, tmp
             visitor.page.click("#picture button[aria-label='Remove Image']")
             visitor.page.wait_for_selector("#answer .fd-empty, #answer [role=alert]")
     finally:
-        told.set()
+        over.set()
         for thread in crowd:
             thread.join()
     assert busy and "please try again" in visitor.page.inner_text("#answer")

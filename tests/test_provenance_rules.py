@@ -11,6 +11,7 @@ from fakedet.provenance import Provenance, join
 from fakedet.provenance.evidence import weigh
 from fakedet.provenance.record import Evidence
 from fakedet.provenance.rules import CAVEAT
+from fakedet.web.provenance_panel import to_html
 
 EMPTY = dict.fromkeys(("prompt", "negative_prompt", "model", "seed", "sampler", "steps", "raw_excerpt"))
 GENERATOR = {"tool": "ComfyUI", "container_field": "PNG prompt", **EMPTY}
@@ -139,7 +140,7 @@ MARKUP = "<script>alert(1)</script> <img src=x onerror=alert(1)> **bold** [link]
 def test_markup_in_a_prompt_is_shown_as_text():
     # Neither a browser nor a Markdown renderer may act on it.
     found = provenance(generator=GENERATOR | {"prompt": MARKUP, "raw_excerpt": MARKUP, "tool": MARKUP})
-    panel = found.to_html(join("fake", 0.9, found))
+    panel = to_html(found, join("fake", 0.9, found))
     assert MARKUP in html.unescape(panel)
     for part in ("<script", "<img", "**", "](", "`", "onerror=alert(1)>"):
         assert part not in panel
@@ -153,13 +154,13 @@ def test_json_keeps_the_prompt_as_it_is():
 
 def test_the_panel_shows_gps_as_present_only():
     # Coordinates are not even kept; the word is all there is.
-    panel = html.unescape(provenance(camera=CAMERA).to_html())
+    panel = html.unescape(to_html(provenance(camera=CAMERA)))
     assert "GPS</dt><dd>" in panel and "present" in panel
 
 
 def test_the_panel_of_a_silent_file_says_so():
     # An empty box would look like a fault.
-    panel = html.unescape(Provenance().to_html())
+    panel = html.unescape(to_html(Provenance()))
     assert "says nothing about its origin" in panel and CAVEAT in panel
 
 

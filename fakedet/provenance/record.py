@@ -111,12 +111,6 @@ class Provenance:
         evidence = tuple(Evidence(**item) for item in row["evidence"])
         return cls(**{**row, "evidence": evidence, "notes": tuple(row["notes"])})
 
-    def to_html(self, joined: Joined | None = None) -> str:
-        """Return the panel for the page: see `fakedet.provenance.panel.to_html`."""
-        from fakedet.web.provenance_panel import to_html
-
-        return to_html(self, joined)
-
 
 @dataclass(frozen=True)
 class Joined:

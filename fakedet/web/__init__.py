@@ -1,1 +1,1 @@
-"""The page, REST, gradio_client and MCP. All HTML is made here."""
+"""The page, the REST interface, the gradio_client endpoints and MCP. All HTML is made here, from templates/."""

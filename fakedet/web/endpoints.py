@@ -1,4 +1,4 @@
-"""`/predict` and `/predict_batch` for gradio_client and MCP. They hang on controls that nobody sees."""
+"""`/predict` and `/predict_batch` for gradio_client and MCP, on hidden controls."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import gradio as gr
 from fakedet.verdict import Failure
 
 from . import batch
-from .api import Scorer, ServerError
+from .errors import ServerError
+from .scorer import Scorer
 from .uploads import Upload, raw_files, raw_image
 
 
-def endpoints(scorer: Scorer, most: int) -> None:
-    """`/predict` and `/predict_batch` for gradio_client and MCP: stable names, the same JSON as everywhere."""
+def endpoints(scorer: Scorer, max_files: int) -> None:
+    """Adds the two endpoints to the page; their names are stable, their JSON is the same as on every surface."""
     with gr.Column(visible=False):
         image = raw_image(label="image")
         images = raw_files(label="images")
@@ -43,10 +44,8 @@ def endpoints(scorer: Scorer, most: int) -> None:
             A list of Verdict JSON objects in the order of the input; an image that cannot be read is an error object.
         """
         paths = [(file.path, file.name or "image") for file in images]
-        found = None
-        for found in batch.run(scorer, paths, most, thumbs=False):
-            pass
-        return [item.result.to_dict() for item in found.items]
+        *_, done = batch.run(scorer, paths, max_files, thumbs=False)
+        return [item.result.to_dict() for item in done.items]
 
     one.click(predict, image, answer, api_name="predict", concurrency_id="score")
     many.click(predict_batch, images, answers, api_name="predict_batch", concurrency_id="batch", concurrency_limit=1)

@@ -1,4 +1,4 @@
-"""MCP tools answer in JSON: gradio would send Python's way of writing a dict, which no other program reads."""
+"""MCP tools answer in JSON: gradio would send the `repr` of a dict, which other programs cannot parse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import gradio as gr
 
 
 def answer_in_json(demo: gr.Blocks) -> None:
-    """Makes the tools of a page that was mounted with `mcp_server=True` answer each output as one JSON text."""
+    """Makes the tools of a page that was mounted with `mcp_server=True` return each output as one JSON text."""
     server: Any = demo.mcp_server_obj
     if server is None:
         return

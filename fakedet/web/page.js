@@ -1,10 +1,10 @@
-// What gradio's inputs do not do by themselves. Nothing here talks to a server.
+// Adds to gradio's inputs: pasting, dropping a folder, names for screen readers. Nothing here talks to a server.
 (() => {
-  // The picture's or the files' box: that of the tab which is open
+  // The input of the open tab: one picture or many files
   const openInput = () =>
     [...document.querySelectorAll("#picture, #files")].find((box) => box.offsetParent !== null);
 
-  function hand(box, files) {
+  function setFiles(box, files) {
     const input = box.querySelector("input[type=file]");
     if (!input || !files.length) return false;
     const list = new DataTransfer();
@@ -18,24 +18,24 @@
   document.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
     const box = openInput();
-    if (files.length && box && hand(box, files)) event.preventDefault();
+    if (files.length && box && setFiles(box, files)) event.preventDefault();
   });
 
   async function walk(entry) {
     if (entry.name.startsWith(".") || entry.name === "__MACOSX") return [];
     if (entry.isFile) return [await new Promise((done, fail) => entry.file(done, fail))];
     const reader = entry.createReader();
-    const found = [];
-    for (;;) {  // a reader hands over at most 100 entries at a time
-      const some = await new Promise((done, fail) => reader.readEntries(done, fail));
-      if (!some.length) return found;
-      for (const child of some) found.push(...(await walk(child)));
+    const files = [];
+    for (;;) {  // a reader returns at most 100 entries at a time
+      const batch = await new Promise((done, fail) => reader.readEntries(done, fail));
+      if (!batch.length) return files;
+      for (const child of batch) files.push(...(await walk(child)));
     }
   }
 
-  const kinds = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf]|zip)$/i;
+  const pictureName = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf]|zip)$/i;
 
-  // A folder that is dropped on the second tab: gradio would take it for a file without content
+  // A folder dropped on the second tab: gradio would treat it as an empty file
   document.addEventListener(
     "drop",
     (event) => {
@@ -45,12 +45,12 @@
       event.preventDefault();
       event.stopPropagation();
       Promise.all(entries.map((entry) => walk(entry))).then((lists) =>
-        hand(box, lists.flat().filter((file) => kinds.test(file.name))));
+        setFiles(box, lists.flat().filter((file) => pictureName.test(file.name))));
     },
     true,
   );
 
-  // Names and focus for screen readers and keyboards, where gradio gives none; run again whenever the page changes
+  // Names and focus for screen readers and keyboards, where gradio gives none; runs after each change of the page
   function amend() {
     const each = (selector, change) => document.querySelectorAll(selector).forEach(change);
     const set = (node, name, value) => node.getAttribute(name) === value || node.setAttribute(name, value);
@@ -69,16 +69,16 @@
       button.removeAttribute("aria-label");
     });
     each("#overlay img", (image) =>
-      set(image, "alt", image.matches(".fixed") ? "The same picture with the telling places marked" : "The picture"));
+      set(image, "alt", image.matches(".fixed") ? "The same picture with the evidence marked" : "The picture"));
     each("#answer, #batch-state", (box) => set(box, "aria-live", "polite"));
     each("#programs pre, #card, #card pre, #card table", (box) => set(box, "tabindex", "0"));  // they scroll on a phone
   }
-  let planned = false;
+  let scheduled = false;
   new MutationObserver(() => {
-    if (planned) return;
-    planned = true;
+    if (scheduled) return;
+    scheduled = true;
     requestAnimationFrame(() => {
-      planned = false;
+      scheduled = false;
       amend();
     });
   }).observe(document.documentElement, { childList: true, subtree: true });
@@ -91,8 +91,8 @@
     picker.id = "folder-picker";
     picker.hidden = true;
     picker.onchange = () => {
-      const files = [...picker.files].filter((file) => kinds.test(file.name) && !/(^|\/)[._]/.test(file.webkitRelativePath));
-      hand(document.querySelector("#files"), files);
+      const files = [...picker.files].filter((file) => pictureName.test(file.name) && !/(^|\/)[._]/.test(file.webkitRelativePath));
+      setFiles(document.querySelector("#files"), files);
       picker.remove();
     };
     document.body.append(picker);

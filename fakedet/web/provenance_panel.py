@@ -1,4 +1,4 @@
-"""The provenance panel of the page, as HTML in which every text of the file is shown as text."""
+"""The provenance panel: what a file's metadata and signatures say, as HTML in which every text is shown as text."""
 
 from __future__ import annotations
 
@@ -7,70 +7,68 @@ from typing import Any
 from fakedet.provenance.record import Joined, Provenance
 from fakedet.provenance.rules import CAVEAT
 
-# What means something to HTML or Markdown, each as a numeric reference: in one pass, so that none is escaped twice.
-_ENTITIES = {ord(c): f"&#{ord(c)};" for c in "&<>\"'\\`*_{}[]()#+-.!|~$:@"}
+from .render import render
+
 _TITLES = {
-    "c2pa": "Content Credentials (C2PA)", "generator": "Generator record", "watermark": "Invisible watermark",
-    "iptc_xmp": "IPTC and XMP", "camera": "Camera fields", "jpeg": "JPEG tables",
-}  # fmt: skip
+    "c2pa": "Content Credentials (C2PA)",
+    "generator": "Generator record",
+    "watermark": "Invisible watermark",
+    "iptc_xmp": "IPTC and XMP",
+    "camera": "Camera fields",
+    "jpeg": "JPEG tables",
+}
 _LABELS = {
-    "state_text": "State", "iso": "ISO", "f_number": "f-number", "gps_present": "GPS",
-    "thumbnail_consistent": "Preview fits the picture", "container_field": "Field", "raw_excerpt": "As stored",
+    "state_text": "State",
+    "iso": "ISO",
+    "f_number": "f-number",
+    "gps_present": "GPS",
+    "thumbnail_consistent": "Preview fits the picture",
+    "container_field": "Field",
+    "raw_excerpt": "As stored",
     "tables_family": "Family",
-}  # fmt: skip
-_SKIP = ("state", "source_from")
-
-
-def escape(text: Any) -> str:
-    """Escape a text for HTML, and for Markdown too, in case the panel is put into a Markdown component."""
-    return str(text).translate(_ENTITIES)
+}
+_HIDDEN = ("state", "source_from")
 
 
 def to_html(provenance: Provenance, joined: Joined | None = None) -> str:
-    """Render what a file says about itself.
+    """Renders what a file says about itself.
 
     Args:
-        provenance: What `read_provenance` answered.
-        joined: What `join` made of it; adds the headline and its sentences.
+        provenance: From `read_provenance`.
+        joined: From `join`; adds the headline and its sentences.
 
     Returns:
         A `<section>` without script, style or link.
     """
-    out = ['<section class="fd-provenance">']
-    if joined:
-        out.append(f"<h3>{escape(joined.headline)}</h3>")
     sentences = joined.sentences if joined else [item.sentence for item in provenance.evidence]
-    if not sentences:
-        sentences = ["The file says nothing about its origin."]
-    out.append("<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>")
-    for key, title in _TITLES.items():
-        part = getattr(provenance, key)
-        if part:
-            out.append(f"<details><summary>{escape(title)}</summary>{_rows(part)}</details>")
-    if provenance.notes:
-        out.append("<ul>" + "".join(f"<li>{escape(note)}</li>" for note in provenance.notes) + "</ul>")
-    if not joined:
-        out.append(f"<p>{escape(CAVEAT)}</p>")
-    return "".join(out) + "</section>"
+    parts = [(title, getattr(provenance, key)) for key, title in _TITLES.items()]
+    return render(
+        "provenance.html",
+        headline=joined.headline if joined else "",
+        sentences=sentences or ["The file says nothing about its origin."],
+        parts=[(title, _fields(part)) for title, part in parts if part],
+        notes=provenance.notes,
+        caveat="" if joined else CAVEAT,
+    )
 
 
-def _rows(part: dict[str, Any]) -> str:
-    rows = []
+def _fields(part: dict[str, Any]) -> dict[str, Any]:
+    """The fields that are shown, by label; values are texts, lists of texts, or fields again."""
+    fields = {}
     for key, value in part.items():
-        if key in _SKIP or value is None or value == []:
+        if key in _HIDDEN or value is None or value == []:
             continue
-        label = _LABELS.get(key, key.replace("_", " ").capitalize())
         if key == "gps_present":
             value = "present" if value else "absent"
-        rows.append(f"<dt>{escape(label)}</dt><dd>{_value(value)}</dd>")
-    return f"<dl>{''.join(rows)}</dl>"
+        fields[_LABELS.get(key, key.replace("_", " ").capitalize())] = _value(value)
+    return fields
 
 
-def _value(value: Any) -> str:
+def _value(value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return _rows(value)
+        return _fields(value)
     if isinstance(value, list):
-        return "<ul>" + "".join(f"<li>{_value(item)}</li>" for item in value) + "</ul>"
-    return f'<span style="white-space: pre-wrap">{escape(value)}</span>'
+        return [_value(item) for item in value]
+    return str(value)

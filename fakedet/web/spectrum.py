@@ -1,8 +1,8 @@
-"""The picture as frequencies: a log spectrum and its radial profile, beside the band in which camera photographs lie.
+"""The frequency view: a log spectrum and its radial profile, beside the band in which camera photographs lie.
 
 Cameras and generators leave different fine structure: upsampling layers leave peaks and bends at high frequencies, a
-camera's optics and noise a smooth fall (Durall et al., CVPR 2020; Corvi et al., CVPR Workshops 2023). This is a picture
-for curious people; the verdict does not use it. The band is printed by
+camera's optics and noise a smooth fall (Durall et al., CVPR 2020; Corvi et al., CVPR Workshops 2023). The verdict does
+not use this view. The band is printed by
 
     python -m fakedet.web.spectrum FOLDER_OF_PHOTOS
 """
@@ -11,91 +11,34 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
 
 RINGS = 32  # of the radial profile, evenly spread over 0 to 0.5 cycles a pixel
-TILE = 256  # pixels of a side; tiles are cut at native resolution, for resizing would make its own frequencies
-SMALLEST = 32
+TILE = 256  # pixels of a side; cut at native resolution, because resizing adds frequencies of its own
+MIN_SIDE = 32  # pixels
+MAX_TILES = 9
+CHART_WIDTH, CHART_HEIGHT, CHART_LEFT, CHART_BOTTOM, CHART_MARGIN = 620, 260, 52, 40, 12
 # 5th and 95th percentile over 500 photographs from public collections, 128 to 256 pixels a side. The band of 500
 # AI-generated pictures lies almost on top of it: a picture outside is unusual, not fake.
 REAL_LOW = (
-    2.55,
-    1.50,
-    1.12,
-    0.83,
-    0.63,
-    0.47,
-    0.35,
-    0.21,
-    0.15,
-    0.06,
-    -0.04,
-    -0.11,
-    -0.20,
-    -0.29,
-    -0.36,
-    -0.48,
-    -0.57,
-    -0.66,
-    -0.79,
-    -0.90,
-    -1.05,
-    -1.14,
-    -1.24,
-    -1.35,
-    -1.43,
-    -1.48,
-    -1.56,
-    -1.61,
-    -1.66,
-    -1.70,
-    -1.75,
-    -1.78,
-)
+    2.55, 1.50, 1.12, 0.83, 0.63, 0.47, 0.35, 0.21, 0.15, 0.06, -0.04, -0.11, -0.20, -0.29, -0.36, -0.48,
+    -0.57, -0.66, -0.79, -0.90, -1.05, -1.14, -1.24, -1.35, -1.43, -1.48, -1.56, -1.61, -1.66, -1.70, -1.75, -1.78,
+)  # fmt: skip
 REAL_HIGH = (
-    4.69,
-    3.51,
-    2.72,
-    2.20,
-    1.78,
-    1.54,
-    1.28,
-    1.08,
-    0.88,
-    0.72,
-    0.55,
-    0.41,
-    0.27,
-    0.17,
-    0.07,
-    -0.01,
-    -0.09,
-    -0.16,
-    -0.23,
-    -0.28,
-    -0.34,
-    -0.39,
-    -0.43,
-    -0.49,
-    -0.53,
-    -0.59,
-    -0.65,
-    -0.68,
-    -0.74,
-    -0.78,
-    -0.81,
-    -0.81,
-)
+    4.69, 3.51, 2.72, 2.20, 1.78, 1.54, 1.28, 1.08, 0.88, 0.72, 0.55, 0.41, 0.27, 0.17, 0.07, -0.01,
+    -0.09, -0.16, -0.23, -0.28, -0.34, -0.39, -0.43, -0.49, -0.53, -0.59, -0.65, -0.68, -0.74, -0.78, -0.81, -0.81,
+)  # fmt: skip
 
 
-def power(image: Image.Image, most_tiles: int = 9) -> np.ndarray:
+def power(image: Image.Image, max_tiles: int = MAX_TILES) -> np.ndarray:
     """Mean power spectrum of square tiles of the luminance, zero frequency in the middle.
 
     Args:
         image: RGB, at least 32 pixels a side.
-        most_tiles: Tiles, spread over the picture.
+        max_tiles: Tiles at most, spread over the picture.
 
     Returns:
         float64 (S, S), S = 256 or the short side where that is smaller.
@@ -104,11 +47,11 @@ def power(image: Image.Image, most_tiles: int = 9) -> np.ndarray:
         ValueError: The picture is smaller than 32 pixels.
     """
     size = min(TILE, *image.size)
-    if size < SMALLEST:
-        raise ValueError(f"The picture is too small for a frequency view: it needs {SMALLEST} pixels a side.")
-    steps = int(most_tiles**0.5)
+    if size < MIN_SIDE:
+        raise ValueError(f"The picture is too small for a frequency view: it needs {MIN_SIDE} pixels a side.")
+    steps = int(max_tiles**0.5)
     lefts, tops = (sorted({int(x) for x in np.linspace(0, side - size, steps)}) for side in image.size)
-    window = np.outer(np.hanning(size), np.hanning(size))  # without it the tile's edges draw a cross
+    window = np.outer(np.hanning(size), np.hanning(size))  # without a window the tile's edges show as a cross
     total = np.zeros((size, size))
     for left in lefts:
         for top in tops:
@@ -118,7 +61,14 @@ def power(image: Image.Image, most_tiles: int = 9) -> np.ndarray:
 
 
 def radial_profile(spectrum: np.ndarray) -> np.ndarray:
-    """Mean log10 power in each ring, float64 (32,), minus the mean over all rings: contrast and exposure drop out."""
+    """Mean log10 power in each ring, minus the mean over all rings, so that contrast and exposure cancel out.
+
+    Args:
+        spectrum: From `power`, (S, S).
+
+    Returns:
+        float64 (32,).
+    """
     size = len(spectrum)
     axis = (np.arange(size) - size // 2) / size
     ring = (np.hypot(*np.meshgrid(axis, axis)) * 2 * RINGS).astype(int)
@@ -130,7 +80,7 @@ def radial_profile(spectrum: np.ndarray) -> np.ndarray:
 
 
 def picture(spectrum: np.ndarray, side: int = 384) -> Image.Image:
-    """The log spectrum in grey, low frequencies in the middle, bright where there is much."""
+    """The log spectrum in grey, low frequencies in the middle, bright where the power is high."""
     level = np.log10(spectrum + 1e-9)
     low, high = np.percentile(level, [1, 99.8])
     grey = ((level - low) / max(high - low, 1e-9)).clip(0, 1) * 255
@@ -138,41 +88,47 @@ def picture(spectrum: np.ndarray, side: int = 384) -> Image.Image:
 
 
 def outside(profile: np.ndarray) -> int:
-    """In how many of the rings the profile leaves the band of camera photographs."""
+    """Number of rings in which the profile leaves the band of camera photographs."""
     return int(((profile < REAL_LOW) | (profile > REAL_HIGH)).sum())
 
 
-def chart(profile: np.ndarray) -> str:
-    """The radial profile over the band, as an SVG that takes the page's text colour."""
-    width, height, left, bottom = 620, 260, 52, 40
+def chart(profile: np.ndarray) -> dict[str, float | str]:
+    """The radial profile over the band as coordinates of an SVG.
+
+    Args:
+        profile: From `radial_profile`, (32,).
+
+    Returns:
+        Size and axes in SVG units; `line` and `band` as lists of points; `outside` of `rings` leave the band.
+    """
     low, high = min(*REAL_LOW, *profile) - 0.15, max(*REAL_HIGH, *profile) + 0.15
+    left, right, top, base = CHART_LEFT, CHART_WIDTH - CHART_MARGIN, CHART_MARGIN, CHART_HEIGHT - CHART_BOTTOM
 
     def point(ring: int, value: float) -> str:
-        x = left + (width - left - 12) * ring / (RINGS - 1)
-        return f"{x:.1f},{12 + (height - bottom - 12) * (high - value) / (high - low):.1f}"
+        x = left + (right - left) * ring / (RINGS - 1)
+        y = top + (base - top) * (high - value) / (high - low)
+        return f"{x:.1f},{y:.1f}"
 
-    band = " ".join(
-        [point(i, v) for i, v in enumerate(REAL_HIGH)] + [point(i, REAL_LOW[i]) for i in reversed(range(RINGS))]
-    )
-    line = " ".join(point(i, value) for i, value in enumerate(profile))
-    base = height - bottom
-    return (
-        f'<svg class="fd-chart" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="Radial profile: in {outside(profile)} of {RINGS} rings outside the band of photographs">'
-        f'<polygon points="{band}" fill="currentColor" opacity=".16"/>'
-        f'<polyline points="{line}" fill="none" stroke="#0d9488" stroke-width="2.5"/>'
-        f'<path d="M{left} 12V{base}H{width - 12}" fill="none" stroke="currentColor" opacity=".45"/>'
-        '<g fill="currentColor" font-size="13">'
-        f'<text x="{left}" y="{height - 14}">coarse structure</text>'
-        f'<text x="{width - 12}" y="{height - 14}" text-anchor="end">fine structure</text>'
-        f'<text x="16" y="{(12 + base) / 2}" text-anchor="middle" transform="rotate(-90 16 {(12 + base) / 2})">'
-        "strength (log)</text></g></svg>"
-    )
+    upper = [point(ring, value) for ring, value in enumerate(REAL_HIGH)]
+    lower = [point(ring, value) for ring, value in enumerate(REAL_LOW)]
+    return {
+        "width": CHART_WIDTH,
+        "height": CHART_HEIGHT,
+        "left": left,
+        "right": right,
+        "top": top,
+        "base": base,
+        "middle": (top + base) / 2,
+        "band": " ".join([*upper, *reversed(lower)]),
+        "line": " ".join(point(ring, value) for ring, value in enumerate(profile)),
+        "outside": outside(profile),
+        "rings": RINGS,
+    }
 
 
-def measure(images) -> tuple[list[float], list[float]]:
-    """The band of given photographs: the 5th and 95th percentile of each ring; images too small are left out."""
-    profiles = [radial_profile(power(image)) for image in images if min(image.size) >= SMALLEST]
+def measure(images: Iterable[Image.Image]) -> tuple[list[float], list[float]]:
+    """The 5th and 95th percentile of each ring over the given photographs; images too small are left out."""
+    profiles = [radial_profile(power(image)) for image in images if min(image.size) >= MIN_SIDE]
     low, high = np.percentile(profiles, [5, 95], axis=0)
     return [round(float(x), 3) for x in low], [round(float(x), 3) for x in high]
 

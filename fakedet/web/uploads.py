@@ -1,7 +1,7 @@
-"""Gradio inputs that hand on a file as it was uploaded: gradio neither opens nor re-encodes nor renames it.
+"""Gradio inputs that pass on a file as it was uploaded: gradio neither opens nor re-encodes nor renames it.
 
-Pixels are evidence here, so a picture that gradio saved anew would be another one; and what a stranger sends is opened
-by images.py only. The methods are replaced on the instance because gradio writes a .pyi file beside every module that
+The pixels are the evidence, so gradio must not save the picture again; and files from strangers are opened by
+fakedet.images only. The methods are replaced on the instance because gradio writes a .pyi file beside every module that
 subclasses a component, which fails where the package is read-only.
 """
 
@@ -16,12 +16,17 @@ from uuid import uuid4
 
 import gradio as gr
 
-from .api import base_name
+from .scorer import base_name
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file as it was sent: where it lies here, and the name that its owner gave."""
+    """A file as it was sent.
+
+    Attributes:
+        path: On this machine.
+        name: From the sender, without folders; None where there was none.
+    """
 
     path: str
     name: str | None
@@ -55,13 +60,13 @@ def raw_files(**options: Any) -> gr.File:
 
 
 def _without_addresses(component: Any) -> Any:
-    """The component, but refusing http addresses, which gradio would fetch: nobody shall send this server elsewhere."""
+    """The component, which then refuses http addresses: gradio would fetch them, so strangers could steer requests."""
     move = component.async_move_resource_to_block_cache
 
-    async def move_or_refuse(place: Any) -> str | None:
-        if str(place).lower().startswith(("http://", "https://")):
+    async def move_or_refuse(address: Any) -> str | None:
+        if str(address).lower().startswith(("http://", "https://")):
             raise gr.Error("Send the image itself: addresses are not fetched here.", print_exception=False)
-        return await move(place)
+        return await move(address)
 
     component.async_move_resource_to_block_cache = move_or_refuse
     return component
@@ -71,7 +76,7 @@ def _from_data_url(url: str, folder: str) -> str:
     try:
         data = base64.b64decode(url.partition(",")[2], validate=True)
     except binascii.Error:
-        data = b""  # answered as an empty image
+        data = b""  # scored as an empty file, which gives the error "empty_input"
     path = Path(folder, uuid4().hex)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
