@@ -1,6 +1,7 @@
 """Which family a generator's name belongs to, and how well a checkpoint names families.
 
-A name that its data set only guesses ("(?)", "(inferred)", "-like", "unknown") teaches nothing and measures nothing.
+A generator that its data set only guesses ("(?)", "(inferred)", "-like", "unknown") is used neither in fits nor in
+figures.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pandas as pd
 from fakedet.network.families import OTHER
 
 GUESSED = re.compile(r"\?|inferred|unknown|-like\b|^$")
-# Tried from the top, in a name in small letters without spaces, "_" and "-"; what fits none is "other".
+# Tried in order on the lower-case name without spaces, "_" and "-"; a name that matches none is "other".
 PATTERNS = {
     OTHER: re.compile(r"dalle?mini|craiyon|latentdiffusion|latentconsistency|stablecascade"),
     "GAN": re.compile(r"(style|big|pro|cycle|star|giga|pg)gan|gan\d?$|thispersondoesnotexist|tpdne"),
@@ -26,12 +27,12 @@ PATTERNS = {
     "Midjourney": re.compile(r"midjourney|niji|\bmjv?\d"),
     "Gemini": re.compile(r"gemini|nanobanana"),
 }
-# Names of which nobody can tell the version, and so the family.
+# Names without a version, which leave the family open.
 UNCLEAR = re.compile(r"^(stablediffusion|sd|diffusion|ai|fake)(controlnet|webui)?$")
 
 
 def family_of(generator: str | None) -> str | None:
-    """The family of a generator, "other" for one without a family of its own; None where the name does not tell.
+    """The family of a generator, "other" for one without a family of its own; None where the name leaves it open.
 
     >>> family_of("sd1.4-diffusiondb"), family_of("dalle-mini"), family_of("midjourney-v7(?)")
     ('SD 1.x/2', 'other', None)
@@ -46,24 +47,25 @@ def family_of(generator: str | None) -> str | None:
 
 
 def true_families(generators, families: list[str]) -> np.ndarray:
-    """What a checkpoint that knows `families` should say of each generator; None where its name does not tell."""
-    found = [family_of(name if isinstance(name, str) else None) for name in generators]
-    return np.array([family if family in (*families, None) else OTHER for family in found], object)
+    """The correct answer of a checkpoint with these families for each generator (N,); None where it is unknown."""
+    names = [family_of(name if isinstance(name, str) else None) for name in generators]
+    return np.array([family if family in (*families, None) else OTHER for family in names], object)
 
 
 def family_figures(scores: pd.DataFrame, families: list[str]) -> dict | None:
     """How well families are named.
 
     Args:
-        scores: Label, generator, and of the detector: family (the most likely one), family_named ("" where none is).
-        families: That the checkpoint knows.
+        scores: Columns label, generator, and the detector's family (the most likely one) and family_named (the one
+            shown, "" for none).
+        families: Of the checkpoint.
 
     Returns:
-        Shares are None where there is nothing to divide by. `n`: AI-generated images whose family is known; `accuracy`:
-        the most likely family is right, and `balanced_accuracy`, its mean over the true families; `n_named`,
-        `coverage`: share of `n` that got a name; `accuracy_named`: right among these; `n_real`, `n_real_named`: of the
-        photographs, where every name is wrong; `confusion`: a row a true family, {family, n, n_named, n_named_right,
-        most_likely {family: count}}. None where no family is known.
+        None where no family is known, else: `n`: AI-generated images of known family; `accuracy`: share whose most
+        likely family is right; `balanced_accuracy`: its mean over the true families; `n_named`, `coverage`: number and
+        share of `n` with a name; `accuracy_named`: share of right names, None without names; `n_real`, `n_real_named`:
+        photographs, and those with a name, which is always wrong; `confusion`: a row per true family with family, n,
+        n_named, n_named_right and most_likely {family: count}.
     """
     reals = scores[scores["label"] == 0]
     fakes = scores[scores["label"] == 1]
@@ -73,12 +75,12 @@ def family_figures(scores: pd.DataFrame, families: list[str]) -> dict | None:
     right, named = fakes["family"] == fakes["truth"], fakes["family_named"] != ""
     confusion = []
     for family in families:
-        mine = fakes["truth"] == family
-        if mine.any():
-            counts = fakes["family"][mine].value_counts()
+        own = fakes["truth"] == family
+        if own.any():
+            counts = fakes["family"][own].value_counts()
             confusion.append({
-                "family": family, "n": int(mine.sum()), "n_named": int((mine & named).sum()),
-                "n_named_right": int((mine & named & right).sum()),
+                "family": family, "n": int(own.sum()), "n_named": int((own & named).sum()),
+                "n_named_right": int((own & named & right).sum()),
                 "most_likely": {other: int(counts.get(other, 0)) for other in families},
             })  # fmt: skip
     return {
