@@ -2,14 +2,15 @@
 
     python train/combine.py --main runs/wild --tiny runs/cifake --tiny_side 48 --output_dir runs/both
 
-The two kinds are different populations, and one network that serves both is worse at each. Which network answers is
-said by the image's short side, and by nothing else. Both must have the same layers and normalisation, and views of
-different sides. Calibrations come along: --main's for photographs, --tiny's for the tiny ones.
+The two kinds are different populations, and one network for both is worse at each. The image's short side alone decides
+which network scores it. Both must have the same layers and normalisation, and views of different sides. Each network
+keeps its calibration, and its training.json: that of --tiny stands in the key `tiny` of the new one.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fakedet.hub import ModelError, load_checkpoint, save_checkpoint
 from fakedet.network.configuration import FakeDetConfig
 from fakedet.network.model import FakeDetForImageClassification
 from train.learning.build import one_network
+from train.learning.record import NAME as RECORD
 
 SAME = ("backbone", "hidden_size", "image_mean", "image_std")
 
@@ -28,11 +30,12 @@ def combine(main: FakeDetForImageClassification, tiny: FakeDetForImageClassifica
     """One model out of two.
 
     Args:
-        main: Its main network answers for images of at least `tiny_side` pixels.
-        tiny: Its network for tiny images where it has one, else its only one, answers for the others.
+        main: Its main network scores images whose short side is at least `tiny_side` pixels.
+        tiny: Its network for tiny images, or its only network, scores smaller ones.
+        tiny_side: In pixels.
 
     Raises:
-        ValueError: They do not fit each other.
+        ValueError: The two do not fit each other.
     """
     branch = "tiny" if tiny.config.tiny_network else "main"
     own = tiny.config.calibration(tiny.config.tiny_side > 0)
@@ -54,8 +57,26 @@ def combine(main: FakeDetForImageClassification, tiny: FakeDetForImageClassifica
     return model.eval()
 
 
+def combined_record(main: Path, tiny: Path) -> dict | None:
+    """training.json of the main network, with that of the tiny one in its key `tiny`; None without the former.
+
+    Args:
+        main, tiny: Checkpoint folders.
+    """
+    main_record, tiny_record = (
+        json.loads((folder / RECORD).read_text(encoding="utf-8")) if (folder / RECORD).is_file() else None
+        for folder in (main, tiny)
+    )
+    if main_record is None:
+        return None
+    main_record.pop("tiny", None)
+    tiny_record = (tiny_record or {}).get("tiny") or tiny_record
+    return main_record | ({"tiny": tiny_record} if tiny_record else {})
+
+
 def main(argv: list[str] | None = None) -> int:
-    p = argparse.ArgumentParser(prog="train/combine.py", description="One checkpoint out of two.")
+    """Runs the command; exit code 0, or 2 where the checkpoints cannot be joined."""
+    p = argparse.ArgumentParser(prog="train/combine.py", description="Join two checkpoints into one.")
     p.add_argument("--main", required=True, help="checkpoint for photographs (folder, Hub id, bundled)")
     p.add_argument("--tiny", required=True, help="checkpoint for tiny images")
     p.add_argument("--tiny_side", type=int, default=48, help="short side in pixels below which an image is tiny")
@@ -63,11 +84,15 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--output_dir", required=True)
     args = p.parse_args(argv)
     try:
-        model = combine(load_checkpoint(args.main).model, load_checkpoint(args.tiny).model, args.tiny_side)
+        checkpoints = [load_checkpoint(name) for name in (args.main, args.tiny)]
+        model = combine(*(checkpoint.model for checkpoint in checkpoints), args.tiny_side)
     except (ModelError, ValueError) as error:
         print(f"combine: {error}", file=sys.stderr)
         return 2
+    record = combined_record(*(checkpoint.folder for checkpoint in checkpoints))
     save_checkpoint(model, args.output_dir, half=not args.full)
+    if record:
+        (Path(args.output_dir) / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     sides = f"views of {model.config.input_size} px, of tiny images {model.config.tiny_input_size} px"
     print(f"{args.output_dir}: {sides}")
     return 0

@@ -1,9 +1,9 @@
 """Writes a checkpoint's ONNX graphs beside its weights: `python train/export.py --model M`.
 
-The graphs hold no weights (see `fakedet/graph.py`) and belong to exactly the weights that they were made with: run this
-again when those change. `--full FILE` writes one file with the weights inside, for programs other than fakedet: input
-`pixels` (views, 3, S, S) as `fakedet.network.views` makes them, outputs `logit` (views), `cam` (views, h, w)
-and, of a checkpoint that names families of generators, `family` (views, families).
+The graphs hold no weights (see `fakedet/network/graph.py`) and belong to exactly the weights they were made with:
+export again after every change of these. `--full FILE` writes one file with the weights inside, for other programs than
+fakedet: input `pixels` (views, 3, S, S) as `fakedet.network.views` makes them, outputs `logit` (views), `cam`
+(views, h, w) and, if the checkpoint names generator families, `family` (views, families).
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from fakedet.network.runtime import OnnxRuntime, RuntimeUnavailable  # noqa: E40
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Runs the command; exit code 0, or 2 where graphs cannot be made or differ from torch."""
     parser = argparse.ArgumentParser(description="Write a checkpoint's ONNX graphs beside its weights.")
-    parser.add_argument("--model", default="bundled", help="folder, or 'bundled' (default)")
+    parser.add_argument("--model", default="bundled", help="checkpoint folder, or 'bundled' (default)")
     parser.add_argument("--full", metavar="FILE.onnx", help="write one self-contained file instead")
     args = parser.parse_args(argv)
     try:
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
             if args.full:
                 return 0
         OnnxRuntime(checkpoint)
-        print(f"ONNX Runtime answers as torch does, for the weights {checkpoint.sha256[:12]}.")
+        print(f"ONNX Runtime and torch give the same scores for the weights {checkpoint.sha256[:12]}.")
     except (ModelError, RuntimeUnavailable, OSError, ImportError) as error:
         print(f"{error}", file=sys.stderr)
         return 2
