@@ -62,18 +62,18 @@ def auc_interval(labels, p_fake, units, seed: int = 0) -> list[float] | None:
         units: (N,) unit of each image.
         seed: of the draws.
     """
-    labels, rank = np.asarray(labels), np.unique(np.asarray(p_fake), return_inverse=True)[1]
-    index = np.unique(np.asarray(units), return_inverse=True)[1]
-    fake, ranks, n_units = labels == 1, rank.max(initial=0) + 1, index.max(initial=-1) + 1
+    labels, p_fake = np.asarray(labels), np.asarray(p_fake)
+    names, index = np.unique(np.asarray(units), return_inverse=True)
+    fakes, order = labels == 1, np.argsort(p_fake[labels == 0])
+    real_units, fake_units, ranked = index[labels == 0][order], index[fakes], p_fake[labels == 0][order]
+    below, up_to = (np.searchsorted(ranked, p_fake[fakes], side) for side in ("left", "right"))
 
     def auc(counts: np.ndarray) -> float:
-        weights = counts[index]
-        reals = np.bincount(rank, weights * ~fake, ranks)
-        fakes = np.bincount(rank, weights * fake, ranks)
-        pairs = reals.sum() * fakes.sum()
-        return fakes @ (np.cumsum(reals) - reals / 2) / pairs if pairs else np.nan  # a tie counts half
+        reals, weights = np.concatenate([[0], np.cumsum(counts[real_units])]), counts[fake_units]
+        pairs = reals[-1] * weights.sum()
+        return weights @ (reals[below] + reals[up_to]) / (2 * pairs) if pairs else np.nan  # a tie counts half
 
-    return _interval(auc, n_units, seed)
+    return _interval(auc, len(names), seed)
 
 
 def _interval(statistic: Callable[[np.ndarray], float], n_units: int, seed: int) -> list[float] | None:
