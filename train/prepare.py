@@ -1,8 +1,9 @@
 """Turn any labelled image collection into leak-free train, validation and test splits.
 
     python train/prepare.py --data SOURCE --output_dir OUT
+    python train/prepare.py catalogue --help
 
-SOURCE is a Hub data set id, a folder with class folders, or parquet; see train/download.md. Image bytes are never
+SOURCE is a Hub data set id, a folder with class folders, or parquet; see train/README.md. Image bytes are never
 re-encoded: how a file was compressed is part of what a detector sees.
 """
 
@@ -231,6 +232,11 @@ def run(args) -> dict:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 = done, 2 = the input or the arguments cannot be used."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["catalogue"]:
+        from train.data.catalogue import main as build_catalogue
+
+        return build_catalogue(argv[1:])
     try:
         run(parse_args(argv))
     except PrepareError as e:

@@ -18,6 +18,7 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".g
 SPLIT_NAMES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation", "testing": "test"}
 REAL_NAMES = {"real", "nature", "natural", "authentic", "genuine", "human", "photo", "photograph"}
 FAKE_NAMES = {"fake", "ai", "generated", "aigenerated", "synthetic", "deepfake", "artificial", "aiart"}
+GRAPHIC = "graphic"  # a catalogue's label for what is neither a photograph nor generated: no class
 # Words around a class name that say nothing about the class: "training_fake", "ai_images", "0_real".
 FILLER = {"train", "training", "test", "testing", "val", "valid", "validation", "image", "images", "img", "imgs",
           "picture", "pictures", "photos", "face", "faces"}  # fmt: skip
@@ -116,7 +117,7 @@ def _read_parquet(files: list[Path], split: str | None, cache_dir) -> dict[str, 
     for f in files:
         named = re.fullmatch(r"(.+?)[-_.]\d+[-_.]of[-_.]\d+.*|(.+?)(?:[-_.]\d+)?", f.stem)
         name = canonical_split(named[1] or named[2])
-        known = name.split("_")[0] in {"train", "validation", "test"} and re.fullmatch(r"\w+", name)
+        known = name.split("_")[0] in {"train", "validation", "test", "graphics"} and re.fullmatch(r"\w+", name)
         first_word = canonical_split(re.split(r"[-_.]", f.stem)[0])
         if not known:
             name = first_word if first_word in {"train", "validation", "test"} else "train"
@@ -201,6 +202,9 @@ def _read_labels(ds: Dataset, column: str, label_map: dict[str, int]) -> list[in
         if isinstance(name, bool):
             name = int(name)
         known = _map_label(name, label_map)
+        if known is None and name == GRAPHIC:
+            mapped[value] = -1
+            continue
         if known is None and str(name) in {"0", "1"}:
             known = int(name)
         if known is None:
