@@ -12,7 +12,9 @@ from hypothesis.extra.numpy import arrays
 from seeds import chunk, seeds
 
 from fakedet.images import ImageError, Limits, open_image
-from fakedet.images.guards import Refused, inspect, read_orientation
+from fakedet.images.errors import Refused
+from fakedet.images.guards import inspect
+from fakedet.images.tags import read_orientation
 from fakedet.provenance import join, read_provenance
 from fakedet.provenance.exif import read_exif
 from fakedet.provenance.xmp import read_xmp

@@ -1,70 +1,38 @@
-"""A stranger's bytes, path, Pillow image or array in; an upright 8-bit RGB picture out, or one typed, plain refusal.
+"""Untrusted bytes, a path, a Pillow image or an array in; an upright 8-bit RGB picture out, or one typed refusal.
 
-Follows Pillow's handbook page "Security": bytes are counted before they are read, the format is told by content and
-stands on a short list (image_source.py), Pillow sees no metadata that the pixels do not need (image_guards.py), pixels
-and sides are checked on the header before anything is decoded, and a picture that does not decode to its end is
-refused. What the pixels then become is in image_pixels.py. Colour profiles are ignored; see there why.
+Follows Pillow's handbook page "Security": bytes are counted before they are read, the format is recognised by content
+and must be on a short list (source.py), Pillow sees no metadata that the pixels do not need (guards.py), pixels and
+sides are checked in the header before anything is decoded, and a picture that does not decode to its end is refused.
+pixels.py converts the decoded pixels. Colour profiles are ignored; the reason is given there.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile
 
-from .guards import Refused, exif_from_profile, inspect, read_orientation
+from .errors import CorruptImage, EmptyInput, ImageError, Refused, TooManyPixels, UnsupportedFormat, display_name
+from .guards import inspect
 from .pixels import to_8_bit, upright_rgb
-from .source import (
-    MAGIC,
-    READ,
-    CorruptImage,
-    EmptyInput,
-    ImageError,
-    NotFound,
-    TooManyBytes,
-    TooManyPixels,
-    UnsupportedFormat,
-    display_name,
-    read_source,
-    sniff,
-)
+from .source import MAGIC, NOT_SUPPORTED, read_source, sniff
+from .tags import exif_from_profile, read_orientation
 
-__all__ = [
-    "CorruptImage",
-    "EmptyInput",
-    "ImageError",
-    "Limits",
-    "LoadedImage",
-    "NotFound",
-    "TooManyBytes",
-    "TooManyPixels",
-    "UnsupportedFormat",
-    "display_name",
-    "iter_image_files",
-    "open_image",
-    "read_source",
-]
-
-EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .bmp .tif .tiff .avif .heic .heif .hif".split()
-)
-_WEBP_PIXELS = 48_000_000  # its decoder keeps three copies of four bytes a pixel: beyond this, over a gigabyte
+_WEBP_PIXELS = 48_000_000  # its decoder holds three copies of four bytes a pixel: beyond this, over a gigabyte
 _RLE_BMP_PIXELS, _RLE_BMP_BYTES = 2_000_000, 2 * 2**20  # Pillow unpacks run lengths in Python, slowly
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is read at most: bytes of a file, pixels of a picture, pixels of a side.
+    """Maximum bytes of a file, pixels of a picture, and pixels of a side.
 
-    Pillow's own `Image.MAX_IMAGE_PIXELS` (89 million) stays in force as well, as an error and not as a warning.
+    Pillow's own `Image.MAX_IMAGE_PIXELS` (89 million) also applies, as an error and not as a warning.
     """
 
     max_bytes: int = 25 * 2**20
@@ -77,13 +45,13 @@ class LoadedImage:
     """A picture that is ready for the network.
 
     Attributes:
-        image: upright, mode RGB, 8 bit, without metadata; transparent parts lie on white.
+        image: Upright, mode RGB, 8 bit, without metadata; transparent parts are white.
         facts: sha256 and bytes of the file (None for a Pillow image or an array), format as Pillow names it (None for
             an array), mode as stored, width and height in pixels of the upright picture.
-        notes: plain sentences on what was changed or left out.
-        data: the file's bytes; None when a Pillow image or an array was given, or where another process has read them.
-        provenance: what the file says of itself (`fakedet.provenance.Provenance`) where that was read already.
-        ms: milliseconds that reading took in another process, else None.
+        notes: Sentences on what was changed or left out.
+        data: The file's bytes; None for a Pillow image or an array, or where another process has read them.
+        provenance: The file's provenance (`fakedet.provenance.Provenance`) where it was read already.
+        ms: Milliseconds that reading took in another process, else None.
     """
 
     image: Image.Image
@@ -95,16 +63,16 @@ class LoadedImage:
 
 
 def open_image(source: Any, limits: Limits = Limits(), name: str | None = None) -> LoadedImage:
-    """Read one picture from anywhere.
+    """Read one picture.
 
     Args:
-        source: a path, the bytes of a file, an open binary file, a Pillow image, or a NumPy array (H, W) or (H, W, C)
+        source: A path, the bytes of a file, an open binary file, a Pillow image, or a NumPy array (H, W) or (H, W, C)
             with C of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha). Arrays are 8 or 16 bit, or float in 0..1.
-        limits: what is read at most.
-        name: what a refusal calls the picture; by default its file name, or "The image".
+        limits: Limits on the input.
+        name: Name of the picture in refusals; by default its file name, or "The image".
 
     Raises:
-        ImageError: one of its subclasses, whatever the input; no other exception leaves this function.
+        ImageError: The input cannot be read, whatever it is; no other exception leaves this function.
     """
     name, data = name or "The image", None
     if isinstance(source, np.ndarray):
@@ -121,39 +89,18 @@ def open_image(source: Any, limits: Limits = Limits(), name: str | None = None) 
     return LoadedImage(image, facts, tuple(notes), data)
 
 
-def iter_image_files(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield the image files below a folder, told by their extension, in sorted order; a file yields itself.
-
-    Hidden files and folders are left out, and links to folders are not followed.
-
-    Raises:
-        NotFound: there is nothing at `path`.
-    """
-    root = Path(path)
-    if not root.exists():
-        raise NotFound(f"{display_name(root)} does not exist.")
-    return iter([root]) if root.is_file() else _walk(root)
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
-                yield Path(folder, name)
-
-
 def open_guarded(data: bytes, *kinds: str) -> Image.Image:
-    """A picture that Pillow has opened but not decoded, as it is stored, after the container was walked.
+    """Open a picture as stored, without decoding it, after its container was checked.
 
-    Only for the metadata readers, which want the stored pixels or a preview; it checks neither bytes nor pixels.
+    Only for the metadata readers, which need the stored pixels or a preview. The limits on bytes and pixels are not
+    checked.
 
     Raises:
-        Exception: whatever Pillow raises; `ValueError` for a format that is not one of `kinds`.
+        Exception: Whatever Pillow raises; `ValueError` for a format that is not one of `kinds`.
     """
     kind = sniff(data)
     if kind not in kinds:
-        raise UnsupportedFormat("{} is not in a format that is wanted here.")
+        raise UnsupportedFormat("{} is not in a format that is expected here.")
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     return Image.open(BytesIO(inspect(data, kind).data), formats=[kind])
 
@@ -162,10 +109,10 @@ def open_guarded(data: bytes, *kinds: str) -> Image.Image:
 
 
 def _translated(load: Callable, arguments: tuple, name: str) -> tuple:
-    """Run `load`, and turn whatever it raises into an `ImageError` that names the file.
+    """Run `load`, and turn every exception into an `ImageError` that names the file.
 
-    Pillow's plugins raise OSError, SyntaxError, ValueError, KeyError, struct.error, zlib.error, MemoryError and more on
-    broken input, with texts that may hold paths, so none of those texts is passed on.
+    On broken input, Pillow's plugins raise OSError, SyntaxError, ValueError, KeyError, struct.error, zlib.error,
+    MemoryError and more. Their texts may hold paths, so none of them is passed on.
     """
     try:
         return load(*arguments)
@@ -174,21 +121,21 @@ def _translated(load: Callable, arguments: tuple, name: str) -> tuple:
     except Refused as error:
         failure = CorruptImage(f"{name} {error}.")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        failure = TooManyPixels(f"{name} has more pixels than are read.")
+        failure = TooManyPixels(f"{name} has more pixels than the maximum.")
     except MemoryError:
-        failure = CorruptImage(f"{name} needs more memory to decode than there is.")
+        failure = CorruptImage(f"{name} needs more memory to decode than is available.")
     except Exception as error:
         cut = re.search("truncated|incomplete|not enough|end of file|buffer is not large", str(error), re.IGNORECASE)
         reason = "is cut short: part of the picture is missing" if cut else "is damaged and cannot be decoded"
         failure = CorruptImage(f"{name} {reason}.")
-    raise failure  # outside of the handlers, so that the error does not keep the decoder's memory alive
+    raise failure  # outside the handlers, so that the error does not keep the decoder's memory alive
 
 
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
     ceiling = min(limits.max_pixels, Image.MAX_IMAGE_PIXELS or limits.max_pixels)
     if size[0] * size[1] > ceiling or max(size) > limits.max_side:
-        most = f"{ceiling / 1e6:g} megapixels and {limits.max_side} pixels a side"
-        raise TooManyPixels(f"{{}} measures {size[0]} x {size[1]} pixels; the most that is read is {most}.")
+        maximum = f"{ceiling / 1e6:g} megapixels and {limits.max_side} pixels a side"
+        raise TooManyPixels(f"{{}} measures {size[0]} x {size[1]} pixels; the maximum is {maximum}.")
 
 
 def _from_bytes(data: bytes, limits: Limits) -> tuple[Image.Image, dict, list[str]]:
@@ -197,13 +144,15 @@ def _from_bytes(data: bytes, limits: Limits) -> tuple[Image.Image, dict, list[st
     if seen.size:
         _check_size(seen.size, limits)
         if kind == "WEBP" and seen.size[0] * seen.size[1] > _WEBP_PIXELS:
-            raise TooManyPixels(f"{{}} is a WebP, which is read up to {_WEBP_PIXELS / 1e6:g} megapixels only.")
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it; a cut picture must not pass here
+            raise TooManyPixels(
+                f"{{}} is a WebP with more than {_WEBP_PIXELS / 1e6:g} megapixels, the maximum for WebP."
+            )
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it; truncated pictures must be refused
     with Image.open(BytesIO(seen.data), formats=[kind]) as image:
         _check_size(image.size, limits)
         _check_layout(image, len(data), limits)
         if kind == "TIFF":
-            several = image.is_animated  # counting would walk the whole file
+            several = image.is_animated  # counting would read the whole file
         else:
             several = (seen.pictures or getattr(image, "n_frames", 1)) > 1
         image.load()
@@ -224,12 +173,12 @@ def _bits(image: Image.Image) -> int:
 
 
 def _check_layout(image: Image.Image, size: int, limits: Limits) -> None:
-    """Refuse what decodes slowly or largely for reasons that the size in the header does not tell."""
+    """Refuse layouts whose decoding costs far more time or memory than the size in the header suggests."""
     if image.tile and image.tile[0].codec_name == "bmp_rle":
         if image.width * image.height > _RLE_BMP_PIXELS or size > _RLE_BMP_BYTES:
-            raise TooManyPixels("{} is a run-length coded BMP, read up to 2 megapixels and 2 MB only.")
+            raise TooManyPixels("{} is a run-length coded BMP; the maximum for those is 2 megapixels and 2 MB.")
     tags = getattr(image, "tag_v2", {})
-    width, height = tags.get(322, 0), tags.get(323, 0)  # of a tile; libtiff holds a whole one in memory
+    width, height = tags.get(322, 0), tags.get(323, 0)  # of a tile; libtiff holds one in memory
     if not isinstance(width, int) or not isinstance(height, int) or width * height > limits.max_pixels:
         raise Refused("has tiles of an unreasonable size")
 
@@ -240,12 +189,12 @@ def _from_pillow(image: Image.Image, limits: Limits) -> tuple[Image.Image, dict,
         raise EmptyInput("{} has no pixels.")
     pending = isinstance(image, ImageFile.ImageFile) and (image.tile or image._im is None)
     if pending and image.format not in {*MAGIC, "MPO", "WEBP", "AVIF", "HEIF"}:  # loading an EPS would run Ghostscript
-        raise UnsupportedFormat(f"{{}} is not an image in a format that is read: {READ}.")
+        raise UnsupportedFormat(NOT_SUPPORTED)
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     bits = _bits(image) if isinstance(image, ImageFile.ImageFile) else 16
     image.load()
     info, orientation = image.info, 1
-    if image.format != "TIFF":  # Pillow has turned that one on loading
+    if image.format != "TIFF":  # Pillow rotated that one when it loaded it
         exif = info.get("exif") or exif_from_profile(info.get("Raw profile type exif", ""))
         orientation = read_orientation(exif, info.get("xmp") or info.get("XML:com.adobe.xmp"))
     rgb, notes = upright_rgb(image, orientation, bits)
@@ -255,7 +204,7 @@ def _from_pillow(image: Image.Image, limits: Limits) -> tuple[Image.Image, dict,
 def _from_array(array: np.ndarray, limits: Limits) -> tuple[Image.Image, dict, list[str]]:
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 2, 3, 4) or array.dtype.kind not in "buif":
-        raise UnsupportedFormat("An image array holds numbers in the shape (H, W) or (H, W, C) with C of 1 to 4.")
+        raise UnsupportedFormat("An image array must hold numbers in the shape (H, W) or (H, W, C) with C of 1 to 4.")
     if not array.size:
         raise EmptyInput("{} has no pixels.")
     _check_size((array.shape[1], array.shape[0]), limits)

@@ -1,8 +1,8 @@
-"""Any of Pillow's modes, and any array, to upright 8-bit RGB, in strips so that a large picture is not held thrice.
+"""Any of Pillow's modes, and any array, to upright 8-bit RGB, in strips to save memory.
 
-Colour is left as stored: an ICC profile is ignored, never applied. Forensic traces live in the stored values, a
-conversion would blur them, its result would depend on the version of the colour library, and a broken profile could
-then lose a good picture. CMYK is turned to RGB by Pillow's fixed formula for the same reason.
+Colour values stay as stored: an ICC profile is never applied. Forensic traces are in the stored values, a conversion
+would blur them, its result would depend on the version of the colour library, and a broken profile could make a good
+picture unreadable. CMYK is converted to RGB by Pillow's fixed formula for the same reason.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from .guards import Refused
+from .errors import Refused
 
-BACKGROUND = (255, 255, 255)  # what transparent pixels are put on: the white of a page
+BACKGROUND = (255, 255, 255)  # behind transparent pixels: the white of a page
 _STRIP_PIXELS = 4_000_000  # pixels converted at a time
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -28,21 +28,21 @@ _TURNS = {
 def upright_rgb(
     image: Image.Image, orientation: int = 1, bits: int = 16, depth: int = 8, owned: bool = False
 ) -> tuple[Image.Image, list[str]]:
-    """A new RGB image without metadata from a loaded one of any mode.
+    """Convert a loaded image of any mode to upright RGB without metadata.
 
     Args:
-        image: loaded; it is not changed.
+        image: Loaded; it is not changed.
         orientation: EXIF orientation, 1 to 8.
-        bits: how many bits of a 16-bit pixel are used (TIFF knows 12).
-        depth: bits per sample of a PNG, in which its transparent colour is given.
-        owned: nobody else holds `image`, so its pixels may be handed on as they are.
+        bits: Used bits of a 16-bit pixel (12 in some TIFF files).
+        depth: Bits per sample of a PNG, in which its transparent colour is given.
+        owned: Nobody else holds `image`, so the result may share its pixels.
 
     Returns:
-        The picture, and plain sentences on what was changed.
+        A new image, and sentences on what was changed.
     """
     notes, key = [], _transparent_colour(image, depth)
     if image.mode == "CMYK":
-        notes.append("Print colours (CMYK) were turned to RGB without their profile.")
+        notes.append("Print colours (CMYK) were converted to RGB without their profile.")
     clear = False
     if image.mode.startswith("I") or image.mode == "F":
         notes.append("More than 8 bits a pixel: scaled to 8.")
@@ -56,7 +56,7 @@ def upright_rgb(
     has_alpha = key is not None or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
     if image.mode == "RGB" and not has_alpha:  # nothing to convert: at most one copy of the pixels
         plain = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image if owned else image.copy()
-        plain = plain._new(plain.im)  # a plain picture, whatever plugin read it
+        plain = plain._new(plain.im)  # of class Image, whatever plugin read it
         plain.info = {}
         return plain, notes
     rgb = Image.new("RGB", image.size)
@@ -76,7 +76,7 @@ def upright_rgb(
 
 
 def _transparent_colour(image: Image.Image, depth: int) -> int | tuple | bytes | None:
-    """The colour or palette entries that stand for "nothing", in the 8 bits that Pillow scaled the pixels to."""
+    """Return the colour or palette entries that are transparent, in the 8 bits that Pillow scaled the pixels to."""
     key = image.info.get("transparency")
     if image.mode == "P" and isinstance(key, bytes):
         return key[:256]
@@ -85,9 +85,9 @@ def _transparent_colour(image: Image.Image, depth: int) -> int | tuple | bytes |
         return key if max(key) <= 255 else None
     if image.mode == "L" and isinstance(key, int):
         key *= 255 // (2**depth - 1) if depth in (2, 4) else 1
-    most = 65_535 if image.mode.startswith("I;16") else 255
+    max_key = 65_535 if image.mode.startswith("I;16") else 255
     usable = image.mode in ("1", "L", "P") or image.mode.startswith("I;16")
-    return key if usable and isinstance(key, int) and 0 <= key <= most else None
+    return key if usable and isinstance(key, int) and 0 <= key <= max_key else None
 
 
 def _lab_to_rgb(strip: Image.Image) -> Image.Image:
@@ -98,18 +98,21 @@ def _lab_to_rgb(strip: Image.Image) -> Image.Image:
 
 
 def to_8_bit(array: np.ndarray, bits: int = 16) -> np.ndarray:
-    """Scale numbers of any type to 0..255, never clipping what a 16-bit picture holds.
+    """Scale numbers of any type to 0..255 without clipping.
 
-    8 bit stays as it is. 16 bit loses its low byte, as Pillow treats 16-bit colour (12 bit loses four bits). Wider
-    whole numbers and floats are taken for 0..255, 0..65535 or (floats) 0..1 by the range they fill, and stretched from
-    their minimum to their maximum where they fit none.
+    8 bit is unchanged. 16 bit loses its low byte, as in Pillow's 16-bit colour (12 bit loses four bits). The range of
+    wider integers and floats decides whether they are read as 0..255, 0..65535 or (floats) 0..1; numbers outside these
+    ranges are stretched from their minimum to their maximum.
 
     Args:
         array: (H, W) or (H, W, C).
-        bits: how many bits of a 16-bit number are used.
+        bits: Used bits of a 16-bit number.
 
     Returns:
         uint8 array of the same shape.
+
+    Raises:
+        Refused: No number is finite.
     """
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
