@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hub_stand_in import TOKEN, Hub
 from PIL import Image, ImageFilter
+from visitor import Visitor, axe_source
 
 ROOT = Path(__file__).resolve().parents[1]
 ARTIFACTS = ROOT / "artifacts"
@@ -163,3 +164,27 @@ def page(browser, app):
     tab.wait_for_selector("#picture input[type=file]", state="attached")
     yield tab
     context.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core."""
+    return axe_source()
+
+
+@pytest.fixture
+def visitor(browser, app, axe):
+    """A visitor on a desktop, light."""
+    one = Visitor(browser, app, axe)
+    yield one
+    one.context.close()
+    assert one.problems == []
+
+
+@pytest.fixture(params=[(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")], ids=lambda p: f"{p[0]}-{p[1]}")
+def window(browser, app, axe, request):
+    """Visitors on a desktop and a phone, light and dark."""
+    one = Visitor(browser, app, axe, *request.param)
+    yield one
+    one.context.close()
+    assert one.problems == []

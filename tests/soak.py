@@ -1,10 +1,10 @@
-"""Many requests of every kind at once against a started app, and its memory meanwhile.
+"""Sends many requests of every kind at once to a started app and measures its memory.
 
     python tests/soak.py [--requests 2000] [--folder ODD_PICTURES] [--report artifacts/soak.json]
 
 Valid, odd, cut, oversized and hostile files go to REST, to gradio's endpoint as gradio_client uses it, and in forms
 that end too early. Memory is that of the app and its decoders together (PSS), after 200 requests and after the last.
-Then a storm of more callers than there is room for: the rest hears "busy" (429). Exit code 0 if memory grew by less
+Then more callers come at once than the queue holds; the rest gets "busy" (429). Exit code 0 if memory grew by less
 than 10 %, every answer was a verdict or a typed refusal, and the page answers as it did before.
 """
 
@@ -32,15 +32,15 @@ PICTURE = {"_type": "gradio.FileData"}
 
 
 def memory_mb(app: App) -> tuple[float, float]:
-    """Megabytes that the app, and its decoders, hold; pages that they share counted once."""
-    found = []
+    """Memory of the app and of its decoders in MB; pages that they share are counted once."""
+    sizes = []
     for pid in Memory(app.process.pid).family():
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            found.append(next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024)
+            sizes.append(next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024)
         except (OSError, StopIteration):
             continue
-    return round(found[0]), round(sum(found[1:]))
+    return round(sizes[0]), round(sum(sizes[1:]))
 
 
 def material(folder: Path | None) -> dict[str, list[bytes]]:
@@ -78,7 +78,7 @@ def rest(client: httpx.Client, url: str, data: bytes) -> str:
 
 
 def page(client: httpx.Client, url: str, data: bytes) -> str:
-    """Upload, call, answer: what gradio_client does."""
+    """Upload, call, answer, as gradio_client does."""
     place = client.post(f"{url}/gradio_api/upload", files={"files": ("a.jpg", data)})
     if place.status_code != 200:
         return f"upload {place.status_code}"
@@ -115,12 +115,12 @@ def soak(app: App, requests: int, files: dict[str, list[bytes]], callers: int = 
             data, way = rng.choice(files[kind]), rng.choices((rest, page, broken_form), (60, 35, 5))[0]
         start = time.monotonic()
         try:
-            word = way(local.client, app.url, data)
+            result = way(local.client, app.url, data)
         except Exception as error:
-            word = f"FAILED: {error!r}"
+            result = f"FAILED: {error!r}"
         with lock:
             done, slowest = done + 1, max(slowest, time.monotonic() - start)
-            counts[word[:80]] += 1
+            counts[result[:80]] += 1
             if done in (1, 50, 100, 200) or done % 200 == 0:
                 curve[done] = memory_mb(app)
                 print(f"{done}: app {curve[done][0]} MB, decoders {curve[done][1]} MB", flush=True)
@@ -133,7 +133,7 @@ def soak(app: App, requests: int, files: dict[str, list[bytes]], callers: int = 
 
 
 def storm(app: App, data: bytes, callers: int = 150) -> dict:
-    """All at once: who gets an answer, who hears "busy"."""
+    """All callers at once: how many get an answer, how many "busy"."""
 
     def call(_: int) -> tuple[int, str | None, str]:
         with httpx.Client(timeout=180) as client:
@@ -142,8 +142,12 @@ def storm(app: App, data: bytes, callers: int = 150) -> dict:
 
     with ThreadPoolExecutor(callers) as pool:
         answers = list(pool.map(call, range(callers)))
-    polite = all(again and '"busy"' in text for status, again, text in answers if status == 429)
-    return {"callers": callers, "statuses": dict(Counter(status for status, *_ in answers)), "busy_says_when": polite}
+    retry_after = all(again and '"busy"' in text for status, again, text in answers if status == 429)
+    return {
+        "callers": callers,
+        "statuses": dict(Counter(status for status, *_ in answers)),
+        "busy_says_when": retry_after,
+    }
 
 
 def main() -> int:
@@ -166,14 +170,12 @@ def main() -> int:
             report["memory_after_storm_mb"] = memory_mb(app)
         finally:
             app.stop()
-        said = app.log.read_text()
-        report["stack_traces"], report["last_of_log"] = (
-            said.count("Traceback"),
-            said[-3000:] if "Traceback" in said else "",
-        )
+        log = app.log.read_text()
+        report["stack_traces"] = log.count("Traceback")
+        report["last_of_log"] = log[-3000:] if "Traceback" in log else ""
     early, late = report["memory_mb"].get(200), report["memory_mb"].get(args.requests)
     report["growth"] = round(sum(late) / sum(early) - 1, 3) if early and late else None
-    failed = [word for word in report["outcomes"] if word.startswith(("FAILED", "upload", "call"))]
+    failed = [result for result in report["outcomes"] if result.startswith(("FAILED", "upload", "call"))]
     good = not failed and before == after == ("scored", "scored")
     good = good and report["storm"]["busy_says_when"] and set(report["storm"]["statuses"]) == {200, 429}
     good = good and (report["growth"] is None or report["growth"] < MAX_GROWTH)
