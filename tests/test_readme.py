@@ -59,9 +59,14 @@ def commands(heading: str) -> list[str]:
     return re.findall(r"^    (\S.*)$", block, flags=re.M)
 
 
+def inline_code(text: str) -> list[str]:
+    """What stands between single backticks, outside of fenced blocks."""
+    return re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
+
+
 def shown_commands(text: str) -> list[list[str]]:
     """Every command in a document, in words: indented lines, lines after "$ ", and inline code."""
-    lines = re.findall(r"^(?:    |\$ )(\S.*)$", text, re.M) + re.findall(r"`([^`]+)`", text)
+    lines = re.findall(r"^(?:    |\$ )(\S.*)$", text, re.M) + inline_code(text)
     parts = [part.strip() for line in lines for part in " ".join(line.split()).split("&&")]
     return [shlex.split(part, comments=True) for part in parts if COMMAND.match(part)]
 
@@ -201,7 +206,8 @@ def test_every_flag_that_is_shown_with_a_program_exists(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_flag_that_is_shown_alone_belongs_to_a_command(document):
-    alone = {span.split()[0].split("=")[0] for span in re.findall(r"`(--[^`]+)`", text_of(document))}
+    spans = [span.split() for span in inline_code(text_of(document)) if span.startswith("--")]
+    alone = {word.split("=")[0] for words in spans for word in words if word.startswith("--")}
     scripts = [path.relative_to(ROOT).as_posix() for path in (ROOT / "train").glob("*.py") if path.stem != "__init__"]
     helps = "".join(
         help_of(program, subcommand)

@@ -69,5 +69,5 @@ def headline_text(report: dict) -> str:
     ]  # fmt: skip
     head = f"| test (weights sha256 `{report['model']['sha256'][:16]}`) | result |"
     table = "\n".join([head, "| --- | --- |", *(f"| {name} | {cell} |" for name, cell in rows)])
-    commands = "\n".join(f"    {found['command']}" for found in (catalogue, unseen, cifake) if found)
+    commands = "\n".join(f"    {known['command']}" for known in (catalogue, unseen, cifake) if known)
     return f"{table}\n\n{commands}"
