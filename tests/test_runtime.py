@@ -14,7 +14,7 @@ import torch
 from fakedet import Detector, FakeDetConfig, FakeDetForImageClassification
 from fakedet.hub import checkpoint as hub
 from fakedet.network import graph
-from fakedet.network.runtime import RUNTIMES, OnnxRuntime, RuntimeUnavailable, TorchRuntime, cached, make_runtime
+from fakedet.network.runtime import RUNTIMES, OnnxRuntime, RuntimeUnavailable, TorchRuntime, cache_path, make_runtime
 from train import export
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,7 +79,7 @@ def test_padding_is_written_into_the_convolutions(tmp_path):
     side = 75  # the maps are 75, 38, 19, 10, 5 wide: TensorFlow's padding is alike on both sides, or lopsided
     checkpoint = checkpoint_of(tmp_path / "m", backbone="tf_efficientnet_b0", input_size=side)
     assert_alike(OnnxRuntime(checkpoint)(views(2, side)), TorchRuntime(checkpoint.model)(views(2, side)))
-    made = onnx.load_from_string(cached(checkpoint.sha256, side).read_bytes())
+    made = onnx.load_from_string(cache_path(checkpoint.sha256, side).read_bytes())
     assert not [node for node in made.graph.node if node.op_type == "Pad"]
 
 
@@ -107,7 +107,7 @@ def test_smaller_views_of_tiny_pictures_have_a_graph_of_their_own(own_network, t
 def test_a_missing_graph_is_made_once_and_kept(tmp_path, cache, monkeypatch):
     checkpoint = checkpoint_of(tmp_path / "m")
     assert make_runtime(checkpoint).name == "onnx"
-    assert [path.name for path in cache.iterdir()] == [cached(checkpoint.sha256, 64).name]
+    assert [path.name for path in cache.iterdir()] == [cache_path(checkpoint.sha256, 64).name]
     monkeypatch.setattr(graph, "make_graph", None)  # may not be called again
     assert make_runtime(checkpoint).name == "onnx"
 

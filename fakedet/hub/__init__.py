@@ -1,4 +1,4 @@
-"""Checkpoints: from the Hub, a folder or the package, checked before use; and written to a folder."""
+"""Checkpoints: loaded from the Hub, a folder or the package, checked before use, and saved to a folder."""
 
 from .checkpoint import (
     BUNDLED,

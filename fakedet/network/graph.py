@@ -1,14 +1,12 @@
-"""The network as an ONNX graph: made once with torch, run without it.
+"""Exports the network as an ONNX graph, which runs without torch.
 
-A graph is made for one side of the views and holds no weights. They are put in by name from `model.safetensors` when
-the graph is loaded, so they lie on disk once, and what runs is fp32 of exactly those numbers. The graph carries the
-sha256 of the weights that it was made with and what torch answered to a fixed input: a graph of other weights is never
-used, and one that answers otherwise is refused (see `runtime`).
+A graph is exported for one view size and holds no weights: they are inserted by name from `model.safetensors` when the
+graph is loaded, so they are stored once and run in fp32. The graph's metadata hold the sha256 of the weights and
+torch's outputs for a fixed input: `runtime` refuses a graph of other weights, or one with other outputs.
 
-What makes it faster than a plain export is exact: the "same" padding of TensorFlow's convolutions is written as the
-numbers that it is for this side, into the convolutions themselves, and means over a feature map become
-GlobalAveragePool. ONNX Runtime then stays in the blocked layout of its convolutions, where it would else copy the map
-to and fro.
+Two exact changes make it faster than a plain export. The "same" padding of TensorFlow's convolutions becomes constant
+padding of the convolutions themselves, and means over a feature map become GlobalAveragePool. ONNX Runtime then keeps
+the blocked layout of its convolutions and need not convert the feature map back and forth.
 """
 
 from __future__ import annotations
@@ -29,30 +27,30 @@ from torch import nn
 
 from .model import FakeDetForImageClassification
 
-VERSION = 2  # raised when graphs of old versions must not be used any more
+VERSION = 2  # increased when older graphs must no longer be used
 OPSET = 17
-KEY = "fakedet"  # of the entry in the graph's metadata
+KEY = "fakedet"  # of the metadata entry
 INPUT, OUTPUTS, FAMILY = "pixels", ("logit", "cam"), "family"
 
 
 def sides(config) -> dict[str, int]:
-    """File name of each graph that a checkpoint has -> side in pixels of its views."""
-    tiny = getattr(config, "tiny_input_size", 0)
+    """{file name of a graph: side in pixels of its views}, for all graphs of a checkpoint."""
+    tiny = config.tiny_input_size
     return {"model.onnx": config.input_size} | ({"model_tiny.onnx": tiny} if tiny else {})
 
 
 def outputs(config, side: int) -> tuple[str, ...]:
-    """Names of what a graph for views of `side` pixels gives: logit and cam, and where it tells families, family."""
+    """Output names of the graph for views of `side` pixels: logit, cam and, where the model has families, family."""
     return (*OUTPUTS, FAMILY) if config.tells_families(side) else OUTPUTS
 
 
 def check_input(side: int) -> np.ndarray:
-    """The fixed views, float32 (3, 3, side, side), that a graph and torch must answer alike."""
+    """The fixed views, float32 (3, 3, side, side), for which a graph and torch must agree."""
     return np.random.default_rng(0).standard_normal((3, 3, side, side), dtype=np.float32)
 
 
 class _Network(nn.Module):
-    """Views in, raw logit, signed Grad-CAM and families (where told) out; its weights are named as the checkpoint's."""
+    """Views in; raw logit, signed Grad-CAM and families, if any, out. Weights keep the names of the checkpoint."""
 
     def __init__(self, model: FakeDetForImageClassification, side: int):
         super().__init__()
@@ -64,36 +62,36 @@ class _Network(nn.Module):
         self.tells_families = model.config.tells_families(side)
         if self.tells_families:
             self.family = model.family
-        self.layers = (layers.backbone, layers.fc1, layers.fc2)  # a tuple: the names above are the ones that count
+        self.layers = (layers.backbone, layers.fc1, layers.fc2)  # a tuple registers no modules, so the names above stay
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         backbone, fc1, fc2 = self.layers
         features = backbone.forward_features(pixels)
-        channels, height, width = (int(size) for size in features.shape[1:])  # numbers in the graph, not read each time
+        channels, height, width = (int(size) for size in features.shape[1:])  # constants in the graph
         pooled = features.mean((2, 3), keepdim=True).flatten(1)
         hidden = fc1(pooled)
-        # `Layers.cam` of model.py, as one product of matrices
+        # `Layers.cam` of model.py as one matrix product
         weights = ((hidden > 0).to(hidden.dtype) * (fc2.weight / (height * width))) @ fc1.weight
         cam = weights.reshape(-1, 1, channels) @ features.reshape(-1, channels, height * width)
-        found = fc2(torch.relu(hidden)).reshape(-1), cam.reshape(-1, height, width)
-        return (*found, self.family(pooled)) if self.tells_families else found
+        results = fc2(torch.relu(hidden)).reshape(-1), cam.reshape(-1, height, width)
+        return (*results, self.family(pooled)) if self.tells_families else results
 
 
 def make_graph(model: FakeDetForImageClassification, weights_sha256: str, side: int, full: bool = False) -> bytes:
     """Exports a model.
 
     Args:
-        model: On the CPU, float32, eval mode; it is not changed.
-        weights_sha256: Of its model.safetensors.
-        side: Side in pixels of the views; the number of views is free.
-        full: Keep the weights inside, for programs other than fakedet.
+        model: On the CPU, float32, eval mode; it stays unchanged.
+        weights_sha256: sha256 of its model.safetensors, hex.
+        side: Side in pixels of the views; their number is dynamic.
+        full: Include the weights, for programs other than fakedet.
 
     Returns:
         The ONNX file.
 
     Raises:
         ImportError: `onnx` is not installed (pip install onnx).
-        Exception: Whatever torch's exporter raises for an operation that it does not know.
+        Exception: torch's exporter does not support an operation; it has no common type of error.
     """
     import onnx
 
@@ -102,32 +100,37 @@ def make_graph(model: FakeDetForImageClassification, weights_sha256: str, side: 
     with torch.no_grad():
         expected = model.score(example)
         pads = _fix_padding(network, example)
-        if not full:  # the exporter merges weights that are equal, as new ones are; then their names would be gone
+        if not full:  # the exporter merges equal weights, as untrained ones are, and their names would be lost
             for number, value in enumerate(network.state_dict().values()):
                 value.copy_(torch.full_like(value, number + 1) if value.ndim == 0 else torch.rand_like(value) + 0.5)
-    written, names = io.BytesIO(), outputs(model.config, side)
+    names = outputs(model.config, side)
+    exported = onnx.load_from_string(_trace(network, example, names))
+    _pad_in_convolutions(exported.graph, pads)
+    _pool_globally(exported.graph, onnx)
+    if not full:
+        _take_weights_out(exported.graph, set(model.state_dict()), onnx)
+    answers = {name: values.double().flatten().tolist() for name, values in zip(names, expected, strict=True)}
+    facts = {"version": VERSION, "weights": weights_sha256, "side": side, "torch": torch.__version__} | answers
+    exported.metadata_props.add(key=KEY, value=json.dumps(facts))
+    return exported.SerializeToString()
+
+
+def _trace(network: nn.Module, example: torch.Tensor, names: tuple[str, ...]) -> bytes:
+    """The ONNX file of torch's tracing exporter: it needs a second; the newer one needs minutes and another package."""
+    file = io.BytesIO()
     with warnings.catch_warnings():
-        # The exporter that traces: it needs a second where the newer one needs minutes, and one package less.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network, (example,), written, dynamo=False, opset_version=OPSET, do_constant_folding=False,
-            training=torch.onnx.TrainingMode.PRESERVE,  # the mode of the modules is kept; so are the weights' names
+            network, (example,), file, dynamo=False, opset_version=OPSET, do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,  # keeps the modules' mode, and with it the names of the weights
             input_names=[INPUT], output_names=list(names),
             dynamic_axes={name: {0: "views"} for name in (INPUT, *names)},
         )  # fmt: skip
-    graph = onnx.load_from_string(written.getvalue())
-    _pad_in_convolutions(graph.graph, pads)
-    _pool_globally(graph.graph, onnx)
-    if not full:
-        _take_weights_out(graph.graph, set(model.state_dict()), onnx)
-    said = {name: found.double().flatten().tolist() for name, found in zip(names, expected, strict=True)}
-    facts = {"version": VERSION, "weights": weights_sha256, "side": side, "torch": torch.__version__} | said
-    graph.metadata_props.add(key=KEY, value=json.dumps(facts))
-    return graph.SerializeToString()
+    return file.getvalue()
 
 
 def write_graph(data: bytes, path: Path) -> Path:
-    """Writes a file as a whole: another process sees the old one, the new one, or none."""
+    """Replaces a file atomically: other processes see the old one, the new one, or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
@@ -142,16 +145,16 @@ def write_graph(data: bytes, path: Path) -> Path:
 
 
 def _fix_padding(network: nn.Module, example: torch.Tensor) -> dict[str, list[int]]:
-    """Makes each convolution with TensorFlow's "same" padding pad by the numbers that this input gives.
+    """Replaces TensorFlow's "same" padding by constant padding, as computed for the size of this input.
 
-    PyTorch pads alike on both sides, so each is made to pad by the larger number, for which the map has the same size.
+    PyTorch pads both sides alike, so each convolution pads by the larger number, which gives a map of the same size.
 
     Returns:
-        Name of the weight -> the padding that is right: top, left, bottom, right.
+        {name of the weight: correct padding [top, left, bottom, right]}.
     """
     from timm.layers import Conv2dSame
 
-    names, found = {module: name for name, module in network.named_modules()}, {}
+    names, paddings = {module: name for name, module in network.named_modules()}, {}
 
     def fix(conv: Conv2dSame, inputs: tuple) -> None:
         pads = []
@@ -167,25 +170,25 @@ def _fix_padding(network: nn.Module, example: torch.Tensor) -> dict[str, list[in
             return nn.functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
         conv.forward = MethodType(forward, conv)
-        found[f"{names[conv]}.weight"] = [top, left, bottom, right]
+        paddings[f"{names[conv]}.weight"] = [top, left, bottom, right]
 
     convs = [module for module in network.modules() if isinstance(module, Conv2dSame)]
     hooks = [conv.register_forward_pre_hook(fix) for conv in convs]
     network(example)
     for hook in hooks:
         hook.remove()
-    return found
+    return paddings
 
 
 def _pad_in_convolutions(graph, pads: dict[str, list[int]]) -> None:
-    """Writes the padding of `_fix_padding` into the convolutions."""
+    """Sets the paddings of `_fix_padding` on the convolutions."""
     for node in graph.node:
         if node.op_type == "Conv" and node.input[1] in pads:
             next(item for item in node.attribute if item.name == "pads").ints[:] = pads[node.input[1]]
 
 
 def _pool_globally(graph, onnx) -> None:
-    """Turns ReduceMean over height and width into GlobalAveragePool."""
+    """Replaces ReduceMean over height and width by GlobalAveragePool."""
     for node in graph.node:
         settings = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
         if node.op_type == "ReduceMean" and settings.get("axes") == [2, 3] and settings.get("keepdims", 1):
@@ -194,7 +197,7 @@ def _pool_globally(graph, onnx) -> None:
 
 
 def _take_weights_out(graph, names: set[str], onnx) -> None:
-    """Leaves name and shape of each weight and says that the numbers are elsewhere."""
+    """Keeps name and shape of each weight and marks its values as external."""
     for tensor in graph.initializer:
         if tensor.name in names:
             tensor.ClearField("raw_data")

@@ -1,4 +1,4 @@
-"""Pictures for people: where in the image the network found what speaks for its answer."""
+"""Heat maps: where in the image the evidence for the answer lies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 from .views import Box
 
-# Colour stops of the overlay from weak to strong: a dark-to-bright map that stays readable for the colour-blind.
+# Colour stops of the overlay from weak to strong; dark to bright, so that colour-blind readers can use it.
 STOPS = np.array([[13, 8, 135], [126, 3, 168], [204, 71, 120], [248, 149, 64], [240, 249, 33]], np.float32)
 DISPLAY_SIDE = 768
 
@@ -15,17 +15,17 @@ DISPLAY_SIDE = 768
 def assemble(
     maps: np.ndarray, boxes: tuple[Box, ...], mirrored: tuple[bool, ...], size: tuple[int, int], side: int = 96
 ) -> np.ndarray:
-    """Puts the views' maps back where their crops were; overlaps are averaged.
+    """Places the maps of the views at their boxes in the image; overlaps are averaged.
 
     Args:
         maps: (V, h, w), signed Grad-CAM per view.
         boxes: V times (left, top, right, bottom) in image pixels.
-        mirrored: V times whether the crop was mirrored.
+        mirrored: V times whether the view was mirrored.
         size: (width, height) of the image.
         side: Long side of the result in cells.
 
     Returns:
-        float32 (H, W) with the image's aspect; NaN where no view looked.
+        float32 (H, W) with the aspect ratio of the image; NaN outside all views.
     """
     scale = min(1.0, side / max(size))
     width, height = (max(1, round(value * scale)) for value in size)
@@ -40,27 +40,27 @@ def assemble(
 
 
 def evidence(signed: np.ndarray, for_fake: bool) -> np.ndarray:
-    """The part of a signed map that speaks for one answer, in 0..1 (Grad-CAM's ReLU, then divided by the peak)."""
+    """The part of a signed map that supports "fake" or "real", in 0..1 (Grad-CAM's ReLU, divided by the peak)."""
     part = np.nan_to_num(signed if for_fake else -signed).clip(min=0)
     peak = part.max()
     return part / peak if peak > 0 else part
 
 
 def overlay(image: Image.Image, strength: np.ndarray, opacity: float = 0.6, side: int = DISPLAY_SIDE) -> Image.Image:
-    """Lays a heat map over an image: the stronger the evidence, the less of the image shines through.
+    """Blends a heat map over an image: the stronger the evidence, the less transparent the map.
 
     Args:
         image: RGB.
         strength: (H, W) in 0..1, any size.
         opacity: Of the strongest place, 0..1.
-        side: Long side of the result in pixels; images below it are not enlarged beyond 256 pixels.
+        side: Maximum long side of the result in pixels; images below 256 pixels are enlarged.
 
     Returns:
-        RGB image with the aspect of `image`.
+        RGB, with the aspect ratio of `image`.
     """
     base = display(image, side)
     heat = Image.fromarray(strength.astype(np.float32)).resize(base.size, Image.Resampling.BICUBIC)
-    steps = (np.asarray(heat).clip(0, 1) * 255).round().astype(np.uint8)  # finer ones no eye tells apart
+    steps = (np.asarray(heat).clip(0, 1) * 255).round().astype(np.uint8)  # finer steps are not visible
     level = np.arange(256, dtype=np.float32) / 255
     place = level * (len(STOPS) - 1)
     low = np.minimum(place.astype(int), len(STOPS) - 2)
@@ -71,10 +71,10 @@ def overlay(image: Image.Image, strength: np.ndarray, opacity: float = 0.6, side
 
 
 def display(image: Image.Image, side: int = DISPLAY_SIDE) -> Image.Image:
-    """The image at the size at which people see it; tiny ones are enlarged with hard pixel edges."""
+    """The image at display size: at most `side` pixels long; images below 256 pixels are enlarged with hard edges."""
     longest = max(image.size)
     if longest > side:
-        # reducing_gap makes the large step cheap; this is for the eye, never for the score
+        # reduce() makes the large step cheap; display only, never for the score
         small = image if longest < 2 * side else image.reduce(longest // side)
         size = tuple(max(1, round(length * side / longest)) for length in image.size)
         return small.resize(size, Image.Resampling.BILINEAR)

@@ -1,8 +1,8 @@
 """The network: timm backbone -> global average pooling -> Dense(256) -> Dense(1).
 
-This file and `configuration.py`, `views.py`, `processing.py` import nothing else of fakedet: together they are the
-modelling code that travels with a checkpoint to the Hub (`auto_map`), so that `trust_remote_code=True` works without
-fakedet installed.
+This file, `configuration.py`, `views.py` and `processing.py` import nothing else of fakedet: together they are the
+modelling code that is published with a checkpoint (`auto_map`), so that `trust_remote_code=True` works without fakedet
+installed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .configuration import FakeDetConfig
 
 @dataclass
 class FakeDetOutput(ModelOutput):
-    """What one forward pass gives. B images, or B views when 4-D pixels went in.
+    """Output of one forward pass, for B images, or for B views where the input was 4-D.
 
     Attributes:
-        loss: Binary cross-entropy of the raw logit, where labels were given.
-        logits: (B, 2), columns real and fake; their softmax is exactly the calibrated probability.
+        loss: Binary cross-entropy of the raw logits, where labels were given.
+        logits: (B, 2), columns real and fake; their softmax is exactly the calibrated probabilities.
         logit: (B,), the raw z of the head, before calibration.
-        cam: (B, h, w) or (B, V, h, w), signed Grad-CAM of z on the last feature map: positive speaks for "fake".
+        cam: (B, h, w) or (B, V, h, w), signed Grad-CAM of z on the last feature map, positive for "fake".
     """
 
     loss: torch.Tensor | None = None
@@ -36,23 +36,27 @@ class FakeDetOutput(ModelOutput):
 
 
 class Layers:
-    """Backbone, pooling and head: what one network is made of, and what it computes."""
+    """Backbone, pooling and head of one network."""
 
     def build(self, config: FakeDetConfig) -> None:
-        """Makes the layers.
+        """Creates the layers.
 
         Raises:
-            ValueError: timm knows no such backbone.
+            ValueError: timm has no such backbone.
         """
         if not timm.is_model(config.backbone.split(".")[0]):
-            raise ValueError(f"config: timm {timm.__version__} knows no backbone named {config.backbone!r}")
+            raise ValueError(f"config: timm {timm.__version__} has no backbone named {config.backbone!r}")
         self.backbone = timm.create_model(config.backbone, pretrained=False, num_classes=0, global_pool="")
         self.fc1 = nn.Linear(self.backbone.num_features, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
         self.fc2 = nn.Linear(config.hidden_size, 1)
 
     def pooled(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Last feature map (N, C, h, w) and its global average (N, C) for pixels (N, 3, S, S)."""
+        """Last feature map (N, C, h, w) and its global average (N, C) for pixels (N, 3, S, S).
+
+        Raises:
+            ValueError: The backbone is not convolutional.
+        """
         features = self.backbone.forward_features(pixels)
         if features.ndim != 4:
             raise ValueError("the backbone has no B x C x H x W feature map: it must be convolutional")
@@ -65,9 +69,9 @@ class Layers:
     def cam(self, features: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
         """Signed Grad-CAM (N, h, w) of z without a backward pass.
 
-        Behind global average pooling the gradient of z with respect to the feature map is the same at every position,
-        W2 diag(h > 0) W1 / (h w), which is therefore also Grad-CAM's channel weight (Selvaraju et al. 2017, eq. 1).
-        Eq. 2's ReLU is left to whoever draws the map: the negative part is the evidence for "real".
+        After global average pooling the gradient of z with respect to the feature map is the same at every position,
+        W2 diag(h > 0) W1 / (h w), and therefore equals Grad-CAM's channel weights (Selvaraju et al. 2017, eq. 1). The
+        ReLU of eq. 2 is applied when the map is drawn: the negative part is the evidence for "real".
         """
         active = (self.fc1(pooled) > 0).to(pooled.dtype)
         weights = (active * self.fc2.weight) @ self.fc1.weight
@@ -76,7 +80,7 @@ class Layers:
 
 
 class TinyNetwork(Layers, nn.Module):
-    """The network of images below `tiny_side`, where they have one of their own."""
+    """The separate network of tiny images."""
 
     def __init__(self, config: FakeDetConfig):
         super().__init__()
@@ -101,30 +105,35 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """The backbone comes from timm with its own initialisation; only the head is ours."""
+        """Initialises the head only: timm initialises the backbone."""
         if isinstance(module, nn.Linear):
             nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
             nn.init.zeros_(module.bias)
 
     def network_for(self, side: int) -> Layers:
-        """The network that looks at views of `side` pixels."""
+        """The network that scores views of `side` pixels."""
         return self.tiny if self.config.for_tiny_network(side) else self
 
     def score(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Raw logits (N,) and signed maps (N, h, w) of views (N, 3, S, S) that are all of one side.
+        """Raw logits (N,) and signed maps (N, h, w) of views (N, 3, S, S).
 
-        Where the configuration names `families` and the views are not of tiny images, their raw outputs (N, families)
-        come third.
+        Raw family outputs (N, F) come third where the configuration has `families` and the views are not of tiny
+        images.
         """
         network = self.network_for(pixels.shape[-1])
         features, pooled = network.pooled(pixels.contiguous(memory_format=torch.channels_last))
-        found = network.head(pooled), network.cam(features, pooled)
-        return (*found, self.family(pooled)) if self.config.tells_families(pixels.shape[-1]) else found
+        outputs = network.head(pooled), network.cam(features, pooled)
+        return (*outputs, self.family(pooled)) if self.config.tells_families(pixels.shape[-1]) else outputs
 
-    def score_both_sides(self, pixels: torch.Tensor, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits and maps of `score` for views (N, 3, S, S), of which some (`small`, (N,) bool) fill one corner only.
+    def score_mixed(self, pixels: torch.Tensor, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits and maps of `score` for a batch that mixes both view sizes.
 
-        That is the upper left one. The maps of the small ones are brought to the size of the others, nearest neighbour.
+        Args:
+            pixels: (N, 3, S, S); small views fill the upper left corner.
+            small: (N,) bool, whether a view has `tiny_input_size`.
+
+        Returns:
+            Logits (N,), and maps (N, h, w), those of small views enlarged (nearest neighbour) unless all are small.
         """
         side = self.config.tiny_input_size
         if small.all():
@@ -138,6 +147,22 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
             all_maps[small] = nn.functional.interpolate(cam[None], all_maps.shape[1:])[0]
         return all_logits, all_maps
 
+    def _per_image(
+        self, logit: torch.Tensor, cam: torch.Tensor, valid: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (B,) and maps (B, V, h, w) of images.
+
+        Args:
+            logit, cam: (N,) and (N, h, w), of the N valid views.
+            valid: (B, V) bool; maps of the other views are zero.
+        """
+        maps = cam.new_zeros(*valid.shape, *cam.shape[1:])
+        maps[valid] = cam
+        per_view = logit.new_zeros(valid.shape).masked_scatter(valid, logit)
+        if self.config.aggregate == "max":
+            return per_view.masked_fill(~valid, float("-inf")).amax(1), maps
+        return per_view.sum(1) / valid.sum(1), maps
+
     def forward(
         self,
         pixel_values: torch.Tensor,
@@ -146,13 +171,13 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
         labels: torch.Tensor | None = None,
         **unused,
     ) -> FakeDetOutput:
-        """Scores views, or images made of several views.
+        """Scores views, or images of several views.
 
         Args:
-            pixel_values: (B, 3, S, S), one view an image, or (B, V, 3, S, S), normalised floats. Where
-                `tiny_input_size` is set, a tiny image's view is the upper left corner of its S x S, of that side.
-            view_count: (B,) or (B, 1), how many of the V views count; the rest is padding. All when missing.
-            tiny: (B,) or (B, 1), 1 where the image's short side is below `tiny_side`; none when missing.
+            pixel_values: (B, 3, S, S), one view per image, or (B, V, 3, S, S), normalised floats. Where
+                `tiny_input_size` is set, the views of tiny images fill the upper left corner.
+            view_count: (B,) or (B, 1), how many of the V views count; the rest is padding. By default all.
+            tiny: (B,) or (B, 1), 1 for tiny images; by default none.
             labels: (B,), 0 = real, 1 = fake.
 
         Returns:
@@ -169,22 +194,14 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
         if tiny is not None and 0 < self.config.tiny_input_size < shape[-1]:
             small = tiny.reshape(-1).to(pixels.device) > 0
             small = small[:, None].expand(valid.shape)[valid] if pixel_values.ndim == 5 else small
-        logit, cam = self.score(pixels)[:2] if small is None else self.score_both_sides(pixels, small)
+        logit, cam = self.score(pixels)[:2] if small is None else self.score_mixed(pixels, small)
         if pixel_values.ndim == 5:
-            per_view = logit.new_full(valid.shape, 0.0).masked_scatter(valid, logit)
-            maps = cam.new_zeros(*valid.shape, *cam.shape[1:])
-            maps[valid] = cam
-            cam = maps
-            if self.config.aggregate == "max":
-                logit = per_view.masked_fill(~valid, float("-inf")).amax(1)
-            else:
-                logit = per_view.sum(1) / valid.sum(1)
+            logit, cam = self._per_image(logit, cam, valid)
         loss = None
         if labels is not None:
             loss = nn.functional.binary_cross_entropy_with_logits(logit.float(), labels.float())
-        config = self.config
-        half = (logit / config.calibration_temperature + config.calibration_bias) / 2
+        half = self.config.calibration().scale(logit) / 2
         if tiny is not None:
-            other = (logit / config.tiny_temperature + config.tiny_bias) / 2
-            half = torch.where(tiny.reshape(-1).to(half.device) > 0, other, half)
+            half_tiny = self.config.calibration(tiny=True).scale(logit) / 2
+            half = torch.where(tiny.reshape(-1).to(half.device) > 0, half_tiny, half)
         return FakeDetOutput(loss=loss, logits=torch.stack((-half, half), dim=1), logit=logit, cam=cam)

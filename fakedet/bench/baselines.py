@@ -1,8 +1,8 @@
-"""What people would pick instead, written plainly and as they would: for `python -m fakedet bench`.
+"""The baselines of `python -m fakedet bench`, implemented in the usual way.
 
-(a) EfficientNet-B0 at 224 pixels in eager PyTorch with Grad-CAM by hooks and a backward pass, one file at a time;
-(b) a transformers image-classification pipeline with a ViT-B/16 or a Swin-B, whose weights are random: the speed is the
-    same as that of the popular detectors on the Hub that have these shapes, and nothing is downloaded.
+* EfficientNet-B0 at 224 pixels in eager PyTorch with Grad-CAM by hooks and a backward pass, one file at a time.
+* A transformers image-classification pipeline with a ViT-B/16 or a Swin-B, the architectures of popular detectors on
+  the Hub. Their weights are random, which changes no speed and needs no download.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from PIL import Image
 SIDE = 224
 
 
-class Hooked:
-    """EfficientNet-B0, or another network with one logit, with Grad-CAM by hooks.
+class HookedGradCam:
+    """A network with one logit, with Grad-CAM by hooks.
 
     Args:
-        model: Gives (N, 1) or (N,) logits for (N, 3, S, S); by default a plain EfficientNet-B0.
-        layer: Whose output the map is made of.
+        model: Maps (N, 3, S, S) to logits (N, 1) or (N,); by default an EfficientNet-B0.
+        layer: The layer of the feature map; by default the last normalisation of EfficientNet-B0.
     """
 
     def __init__(self, model: torch.nn.Module | None = None, layer: torch.nn.Module | None = None):
@@ -41,10 +41,11 @@ class Hooked:
 
     @torch.no_grad()
     def forward(self, pixels: torch.Tensor) -> float:
+        """Raw logit of the first view, for pixels (N, 3, S, S)."""
         return self.model(pixels).flatten()[0].item()
 
     def grad_cam(self, pixels: torch.Tensor) -> tuple[float, np.ndarray]:
-        """Probability and the map (h, w), 0..1, of the first of the views."""
+        """P(fake) and map (h, w), both 0..1, of the first view, for pixels (N, 3, S, S)."""
         self.model.zero_grad()
         logit = self.model(pixels).flatten()
         logit.sum().backward()
@@ -52,8 +53,8 @@ class Hooked:
         cam = torch.relu((weights * self.features).sum(1))[0].detach()
         return torch.sigmoid(logit[0]).item(), (cam / (cam.max() + 1e-8)).numpy()
 
-    def file(self, path: str, heatmap: bool) -> tuple[float, Image.Image | None]:
-        """A file's probability and overlay: opened, squashed to 224, coloured at the size of the picture."""
+    def score_file(self, path: str, heatmap: bool) -> tuple[float, Image.Image | None]:
+        """Score and overlay of a file, which is decoded and resized to a square of 224 pixels."""
         image = Image.open(path).convert("RGB")
         pixels = np.asarray(image.resize((SIDE, SIDE)), np.float32) / 255
         pixels = (pixels - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
@@ -67,7 +68,7 @@ class Hooked:
 
 
 def pipelines() -> dict[str, Callable]:
-    """name -> classifier of a path, for the two common shapes of detectors on the Hub."""
+    """{name: classifier of a path}, for ViT-B/16 and Swin-B."""
     import transformers as tf
 
     sizes = {"image_size": SIDE, "num_labels": 2}
