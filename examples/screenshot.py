@@ -1,6 +1,6 @@
 """Makes examples/screenshot.png, the picture in the README: `python examples/screenshot.py`.
 
-It starts the app as a user would, gives it an example photograph and takes the page when the answer is there.
+It starts the app, uploads an example photograph and takes the screenshot when the answer is shown.
 """
 
 import os
