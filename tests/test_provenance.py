@@ -482,7 +482,7 @@ def test_texts_are_valid_and_bounded():
 def test_budget_leaves_out_steps_and_says_so():
     # A busy service can cap the time.
     found = read_provenance(save("PNG", picture(512, 512)), budget_ms=-1)
-    assert any("watermark was not looked at" in note for note in found.notes)
+    assert any("watermark was not checked" in note for note in found.notes)
 
 
 def test_twelve_megapixels_cost_little():

@@ -1,10 +1,9 @@
-"""C2PA Content Credentials: read and validated offline by c2pa-python (optional: pip install c2pa-python).
+"""C2PA Content Credentials, read and validated offline by c2pa-python (optional: pip install c2pa-python).
 
-No manifest is fetched from a remote address, no revocation list is asked, no host may be contacted. A signer is
-"trusted" only where its certificate leads to an anchor the user has supplied: a PEM file named by the environment
-variable `FAKEDET_C2PA_TRUST` or passed by the caller. The C2PA publishes such a list (c2pa-org/conformance-public on
-GitHub, trust-list/C2PA-TRUST-LIST.pem); it changes with time, so none is shipped. Without one, no camera manifest can
-decide a verdict.
+No manifest or revocation list is fetched and no host is contacted. A signer is "trusted" only if its certificate leads
+to an anchor that the user supplies: a PEM file named by the environment variable `FAKEDET_C2PA_TRUST` or passed by the
+caller. The C2PA publishes such a list (c2pa-org/conformance-public on GitHub, trust-list/C2PA-TRUST-LIST.pem); it
+changes with time, so none is shipped. Without one, no camera manifest can decide a verdict.
 
 Source: C2PA Technical Specification 2.2; IPTC Digital Source Type vocabulary.
 """
@@ -20,12 +19,12 @@ from typing import Any
 from .record import clean
 
 TRUST_VARIABLE = "FAKEDET_C2PA_TRUST"
-STORE_CHARS = 8 << 20  # a longer manifest store is not parsed
+MAX_STORE_CHARS = 8 << 20  # a longer manifest store is not parsed
 AI = ("trainedAlgorithmicMedia",)
 PART_AI = ("compositeWithTrainedAlgorithmicMedia", "compositeSynthetic")
 CAPTURE = ("digitalCapture", "computationalCapture")
 VALID = ("valid_trusted", "valid_untrusted")  # states in which what a manifest says is believed
-_WEIGHT = (*AI, *PART_AI, *CAPTURE)  # where a manifest names several source types, the first of these is shown
+_PRECEDENCE = (*AI, *PART_AI, *CAPTURE)  # where a manifest names several source types, the first of these counts
 _STATES = {
     "valid_trusted": "The Content Credentials are valid and the signer is trusted.",
     "valid_untrusted": "The Content Credentials are valid, but the signer is not on the trust list.",
@@ -53,7 +52,7 @@ def read_manifest(data: bytes, mime: str, trust_anchors: str | None = None) -> t
     """
     try:
         from c2pa import C2paError, Context, Reader
-    except (ImportError, OSError):  # OSError: the library's native part is missing on this platform
+    except (ImportError, OSError):  # OSError: the native library is missing on this platform
         return None, ["The file carries Content Credentials that were not checked: pip install c2pa-python."]
     notes: list[str] = []
     if trust_anchors is None:
@@ -74,7 +73,7 @@ def read_manifest(data: bytes, mime: str, trust_anchors: str | None = None) -> t
         if trust_anchors and "trust" in str(error).lower():
             notes.append("The trust list could not be used; it must hold PEM certificates.")
         return _unreadable(str(error).split(":")[0]), notes
-    if len(text) > STORE_CHARS:
+    if len(text) > MAX_STORE_CHARS:
         return _unreadable("the manifest store is too large"), notes
     return summarise(json.loads(text)), notes
 
@@ -145,33 +144,33 @@ def _state(store: dict[str, Any]) -> tuple[str, str]:
 
 
 def _actions(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    found = []
+    actions = []
     for assertion in manifest.get("assertions") or []:
         if str(assertion.get("label", "")).startswith("c2pa.actions") and isinstance(assertion.get("data"), dict):
-            found += [item for item in assertion["data"].get("actions") or [] if isinstance(item, dict)]
-    return found
+            actions += [item for item in assertion["data"].get("actions") or [] if isinstance(item, dict)]
+    return actions
 
 
 def _own_type(manifest: dict[str, Any]) -> str | None:
-    """The source type a manifest states of its own work, in its actions or in an embedded metadata assertion."""
+    """Return the source type in a manifest's own actions or in an embedded metadata assertion."""
     kinds = [source_type(action.get("digitalSourceType")) for action in _actions(manifest)]
     for assertion in manifest.get("assertions") or []:
         if isinstance(assertion.get("data"), dict):
             kinds.append(source_type(assertion["data"].get("Iptc4xmpExt:DigitalSourceType")))
     kinds = [kind for kind in kinds if kind]
-    return next((kind for kind in _WEIGHT if kind in kinds), kinds[0] if kinds else None)
+    return next((kind for kind in _PRECEDENCE if kind in kinds), kinds[0] if kinds else None)
 
 
 def _origin(active: dict[str, Any], manifests: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Find what the picture began as: the active manifest's own word, else that of the picture it was edited from.
+    """Find the source type of the picture: the active manifest's own, else that of the picture it was edited from.
 
-    A part that was put into it and is AI-made makes the whole a composite with AI-made media.
+    An AI-made component makes the whole a composite with AI-made media.
 
     Returns:
         The source type, and "manifest", "parent" or "component" for where it stands.
     """
     kind, where, manifest = _own_type(active), "manifest", active
-    for _ in range(16):  # generations of edits; a loop in the store ends here
+    for _ in range(16):  # generations of edits, which also ends loops in the store
         items = [item for item in manifest.get("ingredients") or [] if isinstance(item, dict)]
         parts = [_own_type(manifests.get(i.get("active_manifest")) or {}) for i in items if not _is_parent(i)]
         if kind not in AI + PART_AI and any(part in AI + PART_AI for part in parts):
@@ -181,7 +180,7 @@ def _origin(active: dict[str, Any], manifests: dict[str, Any]) -> tuple[str | No
         if not manifest:
             break
         older = _own_type(manifest)
-        if older in AI + PART_AI and kind not in AI + PART_AI:  # an edit does not unmake what the picture began as
+        if older in AI + PART_AI and kind not in AI + PART_AI:  # an edit does not remove the AI origin
             return older, "parent"
         if older and kind is None:
             kind, where = older, "parent"

@@ -1,4 +1,4 @@
-"""What speaks for a camera: EXIF fields, an embedded preview that fits, JPEG tables; and what speaks for an editor."""
+"""Evidence for a camera (EXIF fields, a matching embedded preview, JPEG tables) and for an editor."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .containers import kind_of, read_parts
 from .parts import Parts
 from .record import clean
 
-DECODE_PIXELS = 2_000_000  # without a decoded image at hand, larger JPEGs are not decoded to check a preview
+MAX_DECODE_PIXELS = 2_000_000  # larger JPEGs are not decoded only to check a preview
 PREVIEW = 32  # side of the two small pictures that are compared
-PREVIEW_MATCH = 0.6  # correlation at and above which a preview shows the same picture
+PREVIEW_MATCH = 0.6  # minimum correlation of a preview that shows the same picture
 EDITORS = re.compile(
     r"photoshop|lightroom|gimp|snapseed|affinity|canva\b|picsart|pixelmator|capture one|luminar|topaz|paint\.net"
     r"|pixlr|facetune|remini|meitu|vsco|darktable|rawtherapee|photoroom|faceapp|acdsee|inkscape|krita|procreate",
@@ -28,19 +28,19 @@ EDITORS = re.compile(
 
 
 def read_camera(exif: dict[str, Any], parts: Parts, data: bytes, image: Image.Image | None) -> dict[str, Any] | None:
-    """Gather camera evidence.
+    """Collect the camera fields.
 
     Args:
         exif: The fields of `fakedet.provenance.exif.read_exif`.
         parts: The file's blocks.
-        data: The file's bytes, to decode it where that is cheap and no `image` is at hand.
+        data: The file's bytes, decoded where that is cheap and `image` is None.
         image: The decoded image, upright or as stored, or None.
 
     Returns:
-        The `camera` object of `Provenance`, or None where no field of it is in the file.
+        The `camera` object of `Provenance`, or None where the file has none of its fields.
     """
     make, model = exif.get("Make"), exif.get("Model")
-    if str(make).startswith("workflow:") or str(model).startswith("prompt:"):  # ComfyUI's, not a camera's
+    if str(make).startswith("workflow:") or str(model).startswith("prompt:"):  # written by ComfyUI, not by a camera
         make = model = None
     camera = {
         "make": clean(make, 80),
@@ -76,30 +76,30 @@ def _exposure_time(value: Any) -> str | None:
 
 
 def is_editor(software: str | None) -> bool:
-    """Tell whether a Software or CreatorTool text names a picture editor."""
+    """Return whether a Software or CreatorTool text names a picture editor."""
     return bool(EDITORS.search(software or ""))
 
 
 def _preview_fits(exif: dict[str, Any], parts: Parts, data: bytes, image: Image.Image | None) -> bool | None:
-    """Compare the embedded preview with the picture; None where there is none, or no decoded picture to compare."""
+    """Compare the embedded preview with the picture; None where one of them is missing."""
     raw = exif.get("thumbnail")
     if not raw or kind_of(raw) != "jpeg":
         return None
-    cheap = parts.kind == "jpeg" and parts.size is not None and parts.size[0] * parts.size[1] <= DECODE_PIXELS
+    cheap = parts.kind == "jpeg" and parts.size is not None and parts.size[0] * parts.size[1] <= MAX_DECODE_PIXELS
     if image is None and not cheap:
         return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with open_guarded(raw, "JPEG") as small:
-                if small.width * small.height > DECODE_PIXELS:
+                if small.width * small.height > MAX_DECODE_PIXELS:
                     return None
                 preview = small.convert("L")
             if image is None:
                 with open_guarded(data, "JPEG") as whole:
                     whole.draft("L", (160, 160))
                     image = whole.convert("L")
-    except Exception:  # a broken preview says nothing
+    except Exception:  # a broken preview is no evidence
         return None
     picture = _small(image)
     turns = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
@@ -107,7 +107,7 @@ def _preview_fits(exif: dict[str, Any], parts: Parts, data: bytes, image: Image.
 
 
 def _trim(preview: Image.Image, image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
-    """Turn a preview, and cut off the black bars cameras add where the aspect of the picture is another."""
+    """Rotate a preview, and crop the black bars that cameras add where the picture has another aspect."""
     preview = preview.transpose(turn) if turn is not None else preview
     aspect, width, height = image.width / image.height, *preview.size
     if width / height > aspect * 1.03:
@@ -120,7 +120,7 @@ def _trim(preview: Image.Image, image: Image.Image, turn: Image.Transpose | None
 
 
 def _small(image: Image.Image) -> np.ndarray:
-    # Nearest first: a 12-megapixel picture is then not averaged whole, which would cost as much as all the rest.
+    # Nearest neighbour first: averaging all of a 12-megapixel picture would cost as much as all other steps.
     if image.width * image.height > 512 * 512:
         image = image.resize((8 * PREVIEW, 8 * PREVIEW), Image.Resampling.NEAREST)
     return np.asarray(image.convert("L").resize((PREVIEW, PREVIEW), Image.Resampling.BOX), dtype=np.float32)
@@ -129,7 +129,7 @@ def _small(image: Image.Image) -> np.ndarray:
 def _alike(a: np.ndarray, b: np.ndarray) -> float:
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    # Two nearly flat pictures cannot be told apart, and are taken as alike.
+    # Two nearly flat pictures cannot be distinguished and count as alike.
     return float((a * b).sum()) / norm if norm > 4 * PREVIEW * PREVIEW else 1.0
 
 
@@ -151,7 +151,7 @@ def _scaled_tables() -> np.ndarray:
 
 
 def read_tables(parts: Parts) -> dict[str, Any] | None:
-    """Say which quality and family a JPEG's quantisation tables belong to.
+    """Estimate the quality and the family of a JPEG's quantisation tables.
 
     Returns:
         {quality: 1..100 (of the standard table nearest in the sum of absolute differences), tables_family}, or None

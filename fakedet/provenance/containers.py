@@ -1,9 +1,9 @@
-"""Where metadata lies in a file: PNG chunks, JPEG segments, WebP chunks, ISO boxes. Pixels are not decoded.
+"""Metadata blocks of a file: PNG chunks, JPEG segments, WebP chunks, ISO boxes. Pixels are not decoded.
 
-The walk follows the container's own structure and stops where the picture stops, so that a marker appended behind
-the image, or written inside the compressed pixels, is never seen. Pillow reads the same fields, but a hostile file can
-make it spend time and memory without a bound (an IFD whose 5000 entries all point at the same bytes costs hundreds of
-megabytes at `Image.open`), hence these short readers with caps. HEIC and AVIF items are located by their libraries.
+The readers follow the container's own structure and stop where the picture ends, so a marker behind the image or inside
+the compressed pixels is ignored. Pillow reads the same fields, but a hostile file can make it spend unlimited time and
+memory (an IFD whose 5000 entries all point at the same bytes costs hundreds of megabytes at `Image.open`). These
+readers have limits. The libraries for HEIC and AVIF locate the items of those formats.
 
 Sources: PNG 3rd edition (W3C), JPEG (ITU-T T.81 annex B), EXIF 3.0 (CIPA DC-008), the WebP container specification,
 ISO/IEC 14496-12, IPTC IIM 4.2, C2PA 2.2 appendix A (where a manifest is embedded).
@@ -20,7 +20,7 @@ from fakedet.images.guards import inspect
 
 from .exif import read_ifd
 from .jpeg import read_jpeg
-from .parts import CHUNKS, EXIF, TEXT_BYTES, TOTAL_TEXT_BYTES, Parts, decode
+from .parts import EXIF, MAX_CHUNKS, MAX_TEXT_BYTES, MAX_TOTAL_TEXT_BYTES, Parts, decode
 
 C2PA_BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 
@@ -37,10 +37,10 @@ def read_parts(data: bytes) -> Parts:
         return parts
     try:
         reader(data, parts)
-    except Exception:  # a stranger's bytes: whatever was found so far stands
-        parts.note(f"The {parts.kind.upper()} structure is broken; what stands behind the break was not read.")
+    except Exception:  # untrusted bytes may raise anything: what was read so far is kept
+        parts.note(f"The {parts.kind.upper()} structure is broken; the rest was not read.")
     for name in ("exif", "xmp"):
-        if len(getattr(parts, name)) > TEXT_BYTES and parts.kind != "tiff":  # a TIFF file is its own EXIF block
+        if len(getattr(parts, name)) > MAX_TEXT_BYTES and parts.kind != "tiff":  # a TIFF file is its own EXIF block
             setattr(parts, name, b"")
             parts.note(f"The {name.upper()} block is larger than 1 MiB and was not read.")
     parts.exif = parts.exif.removeprefix(EXIF)
@@ -48,7 +48,7 @@ def read_parts(data: bytes) -> Parts:
 
 
 def kind_of(data: bytes) -> str:
-    """Name the container by its first bytes, or return an empty string."""
+    """Return the container's name by its first bytes, or an empty string."""
     if data[:3] == b"\xff\xd8\xff":
         return "jpeg"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
@@ -68,7 +68,7 @@ def kind_of(data: bytes) -> str:
 def _png(data: bytes, parts: Parts) -> None:
     parts.lossless = parts.full_chroma = True
     at, total = 8, 0
-    for _ in range(CHUNKS):
+    for _ in range(MAX_CHUNKS):
         length, name = struct.unpack_from(">I4s", data, at)
         body, end = at + 8, at + 8 + length
         if end + 4 > len(data):
@@ -81,8 +81,8 @@ def _png(data: bytes, parts: Parts) -> None:
         elif name == b"caBX":
             parts.manifest = True
         elif name in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"):
-            raw = data[body : min(end, body + TEXT_BYTES + 1)]
-            if length > TEXT_BYTES or total > TOTAL_TEXT_BYTES:
+            raw = data[body : min(end, body + MAX_TEXT_BYTES + 1)]
+            if length > MAX_TEXT_BYTES or total > MAX_TOTAL_TEXT_BYTES:
                 parts.note("A PNG text is larger than 1 MiB and was not read.")
             elif zlib.crc32(raw, zlib.crc32(name)) != int.from_bytes(data[end : end + 4], "big"):
                 parts.note("A PNG text chunk fails its checksum and was not read.")
@@ -104,11 +104,11 @@ def _png_text(name: bytes, raw: bytes, parts: Parts) -> int:
         rest = rest[2:].partition(b"\0")[2].partition(b"\0")[2]  # language tag, translated keyword
     if packed:
         try:
-            rest = zlib.decompressobj().decompress(rest, TEXT_BYTES + 1)
+            rest = zlib.decompressobj().decompress(rest, MAX_TEXT_BYTES + 1)
         except zlib.error:
             parts.note("A compressed PNG text cannot be unpacked.")
-            return TEXT_BYTES  # unpacking may have cost as much
-        if len(rest) > TEXT_BYTES:
+            return MAX_TEXT_BYTES  # unpacking may have cost as much
+        if len(rest) > MAX_TEXT_BYTES:
             parts.note("A compressed PNG text unpacks to more than 1 MiB and was not read.")
             return len(rest)
     key = key[:79].decode("latin-1")
@@ -125,7 +125,7 @@ def _webp(data: bytes, parts: Parts) -> None:
     if end == len(data) < 8 + int.from_bytes(data[4:8], "little"):
         parts.note("The WebP file is cut short.")
     at = 12
-    for _ in range(CHUNKS):
+    for _ in range(MAX_CHUNKS):
         if at + 8 > end:
             return
         name, size = struct.unpack_from("<4sI", data, at)
@@ -177,7 +177,7 @@ def _avif(data: bytes, parts: Parts) -> None:
 
 def _has_manifest_box(data: bytes) -> bool:
     at = 0
-    for _ in range(CHUNKS):
+    for _ in range(MAX_CHUNKS):
         if at + 24 > len(data):
             return False
         size, name = struct.unpack_from(">I4s", data, at)

@@ -1,6 +1,6 @@
-"""EXIF fields, read with bounds: the tags that speak of a camera, a generator or an editor, and nothing else.
+"""EXIF fields that are evidence for a camera, a generator or an editor, read with limits.
 
-Source: EXIF 3.0 (CIPA DC-008-2023) and TIFF 6.0. GPS coordinates are looked at only to say that there are some.
+Source: EXIF 3.0 (CIPA DC-008-2023) and TIFF 6.0. Of GPS fields, only their presence is read.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any
 
 from .parts import decode
 
-ENTRIES = 1000  # most entries read per directory
-VALUE_BYTES = 1 << 20
-TAGS = {  # those that are kept; every other entry is skipped unread
+MAX_ENTRIES = 1000  # entries read per directory
+MAX_VALUE_BYTES = 1 << 20
+TAGS = {  # every other entry is skipped unread
     0x100: "width", 0x101: "height", 0x10E: "ImageDescription", 0x10F: "Make", 0x110: "Model", 0x112: "Orientation",
     0x131: "Software", 0x13B: "Artist", 0x201: "thumb_at", 0x202: "thumb_bytes", 700: "XMP", 0x8769: "exif_at",
     0x8825: "gps_at", 0x829A: "ExposureTime", 0x829D: "FNumber", 0x8827: "ISO", 0x9003: "DateTimeOriginal",
@@ -27,32 +27,32 @@ def read_ifd(tiff: bytes, at: int) -> dict[int, Any]:
 
     Args:
         tiff: The whole TIFF structure.
-        at: Where the directory begins, in bytes.
+        at: Position of the directory in bytes.
 
     Returns:
         Tag number to value: text, raw bytes (types BYTE and UNDEFINED), an integer, a fraction as float, or None for
-        a value that lies outside the block. Only the first number of a list is kept. The place of the next directory
-        stands under tag -1.
+        a value outside the block. Only the first number of a list is kept. Tag -1 holds the position of the next
+        directory.
     """
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or at < 8 or at + 2 > len(tiff):
         return {}
     count = struct.unpack_from(order + "H", tiff, at)[0]
-    found: dict[int, Any] = {}
-    for i in range(min(count, ENTRIES)):
+    values: dict[int, Any] = {}
+    for i in range(min(count, MAX_ENTRIES)):
         entry = at + 2 + 12 * i
         if entry + 12 > len(tiff):
-            return found
+            return values
         tag, kind, number = struct.unpack_from(order + "HHI", tiff, entry)
-        if tag not in TAGS or tag in found or kind not in _SIZES:
+        if tag not in TAGS or tag in values or kind not in _SIZES:
             continue
         size = number * _SIZES[kind]
         start = entry + 8 if size <= 4 else struct.unpack_from(order + "I", tiff, entry + 8)[0]
-        fits = 0 < size <= VALUE_BYTES and start + size <= len(tiff)
-        found[tag] = _value(tiff[start : start + size], kind, order) if fits else None
+        fits = 0 < size <= MAX_VALUE_BYTES and start + size <= len(tiff)
+        values[tag] = _value(tiff[start : start + size], kind, order) if fits else None
     end = at + 2 + 12 * count
-    found[-1] = struct.unpack_from(order + "I", tiff, end)[0] if end + 4 <= len(tiff) else 0
-    return found
+    values[-1] = struct.unpack_from(order + "I", tiff, end)[0] if end + 4 <= len(tiff) else 0
+    return values
 
 
 def _value(raw: bytes, kind: int, order: str) -> Any:
@@ -73,8 +73,8 @@ def read_exif(tiff: bytes) -> dict[str, Any]:
         tiff: The EXIF block without its "Exif" prefix; empty where the file has none.
 
     Returns:
-        Field names of `TAGS` to values; "gps" is True where any GPS field stands in the file; "thumbnail" holds the
-        bytes of the embedded preview.
+        Field names of `TAGS` to values; "gps" is True where the file has a GPS field; "thumbnail" holds the bytes of
+        the embedded preview.
     """
     if len(tiff) < 14:
         return {}
@@ -87,7 +87,7 @@ def read_exif(tiff: bytes) -> dict[str, Any]:
     detail = read_ifd(tiff, exif_at) if isinstance(exif_at, int) else {}
     fields = {TAGS[tag]: value for tag, value in {**detail, **main}.items() if tag in TAGS and value is not None}
     if isinstance(gps_at, int) and 8 <= gps_at < len(tiff) - 2:
-        # Camera programs leave an empty directory, or one with the version alone, where no place is stored.
+        # Without a place, cameras write an empty directory, or one with only the version.
         fields["gps"] = struct.unpack_from(order + "H", tiff, gps_at)[0] > 1
     preview = read_ifd(tiff, following) if following else {}
     start, size = preview.get(0x201), preview.get(0x202)
@@ -108,11 +108,11 @@ def _comment(raw: bytes, name: str) -> str:
         return raw.decode("utf-16-le", "replace").rstrip("\0")
     code, text = raw[:8].rstrip(b"\0 "), raw[8:]
     if code == b"UNICODE":
-        # piexif writes big-endian whatever the file's order: zero bytes of Latin letters tell which it is.
+        # piexif writes big-endian whatever the file's order: the zero bytes of Latin letters show which it is.
         big = text[0::2].count(0) >= text[1::2].count(0)
         return text.decode("utf-16-be" if big else "utf-16-le", "replace").strip("\0\ufeff")
     if code == b"JIS":
         return text.decode("iso2022_jp", "replace")
     if code in (b"ASCII", b""):
         return text.decode("utf-8", "replace").strip("\0")
-    return raw.decode("utf-8", "replace").strip("\0")  # no code at all, against the specification
+    return raw.decode("utf-8", "replace").strip("\0")  # no character code, against the specification

@@ -1,7 +1,7 @@
-"""Records that image generators write into their files: which tool, which prompt, model, seed and sampler.
+"""Records that image generators write into their files: tool, prompt, model, seed and sampler.
 
-Every reader below looks at one named field of a real container (see `containers`), never at raw bytes. The formats are
-those the tools document or write: AUTOMATIC1111 and Forge ("parameters" text), ComfyUI (node graphs), InvokeAI,
+Every reader takes one named field of a container (see `containers`), never raw bytes. The formats are those that the
+tools document or write: AUTOMATIC1111 and Forge ("parameters" text), ComfyUI (node graphs), InvokeAI,
 NovelAI, Fooocus, SwarmUI, Draw Things, Easy Diffusion, Midjourney; and the names that hosted services leave in
 Software, CreatorTool and Credit.
 """
@@ -14,15 +14,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from .comfy import read_graph
-from .record import EXCERPT_CHARS, PROMPT_CHARS, clean
+from .record import MAX_EXCERPT_CHARS, MAX_PROMPT_CHARS, clean
 
-JSON_CHARS = 1 << 20
+MAX_JSON_CHARS = 1 << 20
 _SETTING = re.compile(r'\s*([A-Za-z][\w \-/]{0,40}):\s*("(?:\\.|[^"\\]){0,2000}"|[^,\n]{0,300})(?:,|$)')
 _JOB = re.compile(r"Job ID:\s*[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.I)
 _DREAM = re.compile(r'"([^"]{0,4000})"(.{0,400})', re.S)
 
-# Names of tools that only generate. Words that also name people, places or cameras (Imagen, Leonardo, Gemini) are left
-# out or need their suffix.
+# Tools that only generate. Names that also mean people, places or cameras (Imagen, Leonardo, Gemini) are left out or
+# need their suffix.
 TOOLS = {
     "Midjourney": r"\bmidjourney\b",
     "DALL-E": r"\bdall[-·•\s]?e\b",
@@ -57,7 +57,7 @@ TEXT_FIELDS = (
 
 
 def find_generator(fields: dict[str, str]) -> dict[str, Any] | None:
-    """Find the record of an image generator.
+    """Return the record of an image generator.
 
     Args:
         fields: Texts by place, as `fakedet.provenance` gathers them: "PNG parameters", "EXIF UserComment",
@@ -65,17 +65,17 @@ def find_generator(fields: dict[str, str]) -> dict[str, Any] | None:
 
     Returns:
         {tool, container_field, prompt, negative_prompt, model, seed, sampler, steps, raw_excerpt}, each value text or
-        None, or None where no field is a generator's record. A full record is preferred to a mere name.
+        None, or None where no field is a generator's record. A full record takes precedence over a name.
     """
     named = next(_named(fields), None)
     for place, record in _records(fields):
         keys = ("prompt", "negative_prompt", "model", "seed", "sampler", "steps")
-        caps = (PROMPT_CHARS, PROMPT_CHARS, 200, 40, 80, 20)
+        caps = (MAX_PROMPT_CHARS, MAX_PROMPT_CHARS, 200, 40, 80, 20)
         tool = record.get("tool") or (named[0] if named else None) or "unknown generator"
         return (
             {"tool": clean(tool, 80), "container_field": place}
             | {key: clean(record.get(key), cap) for key, cap in zip(keys, caps, strict=True)}
-            | {"raw_excerpt": clean(fields[place][: EXCERPT_CHARS + 100], EXCERPT_CHARS)}
+            | {"raw_excerpt": clean(fields[place][: MAX_EXCERPT_CHARS + 100], MAX_EXCERPT_CHARS)}
         )
     if named:
         empty = dict.fromkeys(("prompt", "negative_prompt", "model", "seed", "sampler", "steps"))
@@ -93,9 +93,14 @@ def _named(fields: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _records(fields: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (place, record) for fields that hold a generator's own record, the most telling first."""
+    """Yield (place, record) for fields that hold a generator's own record, the most reliable first."""
     readers = {"PNG invokeai_metadata": _invoke, "PNG sd-metadata": _invoke_old, "PNG Dream": _dream}
-    for place in ("PNG prompt", "PNG workflow", "EXIF Model", "EXIF Make"):  # ComfyUI's WebP writer uses these two
+    for place in (
+        "PNG prompt",
+        "PNG workflow",
+        "EXIF Model",
+        "EXIF Make",
+    ):  # ComfyUI's WebP writer uses the EXIF fields
         text = fields.get(place, "")
         if place.startswith("EXIF"):
             name, _, text = text.partition(":")
@@ -123,9 +128,9 @@ def _records(fields: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _json(text: str) -> Any:
-    """Parse an object; None for anything else, too long, or nested too deep for the parser."""
+    """Parse a JSON object; None for anything else, and for texts too long or nested too deep."""
     text = text.strip().strip("\0")
-    if not text.startswith("{") or len(text) > JSON_CHARS:
+    if not text.startswith("{") or len(text) > MAX_JSON_CHARS:
         return None
     try:
         return json.loads(text)
@@ -133,37 +138,37 @@ def _json(text: str) -> Any:
         return None
 
 
-def _from_json(found: Any) -> dict[str, Any] | None:
+def _from_json(record: Any) -> dict[str, Any] | None:
     """Recognise a record by its own keys."""
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         return None
-    get = found.get
+    get = record.get
     swarm = get("sui_image_params")
     if isinstance(swarm, dict):
         return _pick(swarm, "SwarmUI", negative_prompt="negativeprompt")
-    if isinstance(get("prompt"), dict) or "nodes" in found or isinstance(get("workflow"), dict):
-        inner = get("prompt") if isinstance(get("prompt"), dict) else get("workflow") or found
+    if isinstance(get("prompt"), dict) or "nodes" in record or isinstance(get("workflow"), dict):
+        inner = get("prompt") if isinstance(get("prompt"), dict) else get("workflow") or record
         graph = read_graph(inner)
         return {"tool": "ComfyUI"} | graph if graph else None
-    if "c" in found and {"uc", "sampler", "seed"} & set(found):
-        return _pick(found, "Draw Things", prompt="c", negative_prompt="uc")
-    if "metadata_scheme" in found or str(get("version", ""))[:7] == "Fooocus":
-        return _pick(found, "Fooocus", model="base_model")
-    if "use_stable_diffusion_model" in found:
-        return _pick(found, "Easy Diffusion", model="use_stable_diffusion_model", sampler="sampler_name")
-    if "positive_prompt" in found:
-        return _invoke(json.dumps(found))
-    if "prompt" in found and "uc" in found and {"sampler", "steps", "signed_hash", "request_type"} & set(found):
-        return _pick(found, "NovelAI", negative_prompt="uc")
-    lower = {str(key).lower(): value for key, value in found.items()}
+    if "c" in record and {"uc", "sampler", "seed"} & set(record):
+        return _pick(record, "Draw Things", prompt="c", negative_prompt="uc")
+    if "metadata_scheme" in record or str(get("version", ""))[:7] == "Fooocus":
+        return _pick(record, "Fooocus", model="base_model")
+    if "use_stable_diffusion_model" in record:
+        return _pick(record, "Easy Diffusion", model="use_stable_diffusion_model", sampler="sampler_name")
+    if "positive_prompt" in record:
+        return _invoke(json.dumps(record))
+    if "prompt" in record and "uc" in record and {"sampler", "steps", "signed_hash", "request_type"} & set(record):
+        return _pick(record, "NovelAI", negative_prompt="uc")
+    lower = {str(key).lower(): value for key, value in record.items()}
     if "prompt" in lower and len({"seed", "steps", "sampler", "cfg_scale", "samplername", "model"} & set(lower)) >= 2:
         return _pick(lower, None)
     return None
 
 
-def _pick(found: dict[str, Any], tool: str | None, **names: str) -> dict[str, Any]:
+def _pick(record: dict[str, Any], tool: str | None, **names: str) -> dict[str, Any]:
     keys = ("prompt", "negative_prompt", "model", "seed", "sampler", "steps")
-    return {"tool": tool} | {key: found.get(names.get(key, key)) for key in keys}
+    return {"tool": tool} | {key: record.get(names.get(key, key)) for key in keys}
 
 
 def _a1111(text: str) -> dict[str, Any] | None:
@@ -189,10 +194,10 @@ def _a1111(text: str) -> dict[str, Any] | None:
 
 
 def _midjourney(text: str) -> dict[str, Any] | None:
-    found = _JOB.search(text[:20_000])
-    if not found:
+    job = _JOB.search(text[:20_000])
+    if not job:
         return None
-    prompt = text[: found.start()]
+    prompt = text[: job.start()]
     model = re.search(r"--(v|niji)\s+([\d.]+)", prompt)
     seed = re.search(r"--seed\s+(\d+)", prompt)
     return {
@@ -202,30 +207,30 @@ def _midjourney(text: str) -> dict[str, Any] | None:
 
 
 def _invoke(text: str) -> dict[str, Any] | None:
-    found = _json(text)
-    if not isinstance(found, dict) or not {"positive_prompt", "app_version", "generation_mode"} & set(found):
+    record = _json(text)
+    if not isinstance(record, dict) or not {"positive_prompt", "app_version", "generation_mode"} & set(record):
         return None
-    model = found.get("model")
+    model = record.get("model")
     if isinstance(model, dict):
         model = model.get("name") or model.get("model_name")
-    return _pick(found, "InvokeAI", prompt="positive_prompt", sampler="scheduler") | {"model": model}
+    return _pick(record, "InvokeAI", prompt="positive_prompt", sampler="scheduler") | {"model": model}
 
 
 def _invoke_old(text: str) -> dict[str, Any] | None:
-    found = _json(text)
-    image = found.get("image") if isinstance(found, dict) else None
+    record = _json(text)
+    image = record.get("image") if isinstance(record, dict) else None
     if not isinstance(image, dict):
         return None
     prompt = image.get("prompt")
     if isinstance(prompt, list):
         prompt = prompt[0].get("prompt") if prompt and isinstance(prompt[0], dict) else None
-    return _pick(image, "InvokeAI") | {"prompt": prompt, "model": found.get("model_weights")}
+    return _pick(image, "InvokeAI") | {"prompt": prompt, "model": record.get("model_weights")}
 
 
 def _dream(text: str) -> dict[str, Any] | None:
     """Read InvokeAI's first format: a prompt in quotes, then switches as on a command line."""
-    found = _DREAM.match(text[:8000])
-    switches = dict(re.findall(r"-([sSA])\s?(\w{1,40})", found[2])) if found else {}
+    match = _DREAM.match(text[:8000])
+    switches = dict(re.findall(r"-([sSA])\s?(\w{1,40})", match[2])) if match else {}
     if not {"s", "S"} <= set(switches):
         return None
-    return {"tool": "InvokeAI", "prompt": found[1], "seed": switches["S"], "sampler": switches.get("A")}
+    return {"tool": "InvokeAI", "prompt": match[1], "seed": switches["S"], "sampler": switches.get("A")}

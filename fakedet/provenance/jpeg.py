@@ -1,4 +1,4 @@
-"""JPEG segments: EXIF, XMP, IPTC, comments, quantisation tables, and whether a C2PA manifest is embedded.
+"""JPEG segments: EXIF, XMP, IPTC, comments, quantisation tables, and the presence of a C2PA manifest.
 
 Sources: ITU-T T.81 annex B, EXIF 3.0 (CIPA DC-008), XMP part 3, IPTC IIM 4.2, C2PA 2.2 appendix A.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from .parts import CHUNKS, EXIF, XMP, Parts, decode
+from .parts import EXIF, MAX_CHUNKS, XMP, Parts, decode
 
 
 def read_jpeg(data: bytes, parts: Parts) -> None:
@@ -15,21 +15,21 @@ def read_jpeg(data: bytes, parts: Parts) -> None:
 
     Args:
         data: The file's bytes.
-        parts: Filled as far as the structure holds.
+        parts: Filled up to the first fault of the structure.
 
     Raises:
         ValueError: The chain of segments breaks.
     """
     at, fill = 2, 0
-    for _ in range(CHUNKS):
-        while data[at + 1 : at + 2] == b"\xff":  # fill bytes; not for ever
+    for _ in range(MAX_CHUNKS):
+        while data[at + 1 : at + 2] == b"\xff":  # fill bytes, a limited number of them
             at, fill = at + 1, fill + 1
-            if fill > CHUNKS:
+            if fill > MAX_CHUNKS:
                 raise ValueError("nothing but fill bytes")
         if data[at] != 0xFF:
             raise ValueError("no marker")
         marker = data[at + 1]
-        if marker in (0xD9, 0xDA):  # end of image, start of scan: no metadata behind them
+        if marker in (0xD9, 0xDA):  # end of image, start of scan: no metadata follows
             return
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         body, at = data[at + 4 : at + 2 + length], at + 2 + length
@@ -59,7 +59,7 @@ def read_jpeg(data: bytes, parts: Parts) -> None:
 
 def _tables(body: bytes, parts: Parts) -> None:
     at = 0
-    for _ in range(4):  # T.81 knows four tables
+    for _ in range(4):  # T.81 allows four tables
         if at >= len(body):
             return
         number, wide = body[at] & 15, body[at] >> 4
@@ -87,7 +87,7 @@ def _iptc_fields(body: bytes, parts: Parts) -> None:
         if at + 5 > len(body) or body[at] != 0x1C:
             return
         record, dataset, length = struct.unpack_from(">BBH", body, at + 1)
-        if length >= 0x8000:  # extended lengths: for pictures inside metadata, never for text
+        if length >= 0x8000:  # extended lengths hold pictures, never text
             return
         if record == 2:
             parts.iptc.setdefault(dataset, decode(body[at + 5 : at + 5 + length]))

@@ -1,13 +1,13 @@
-"""The raw metadata blocks that the container readers fill, and the caps they keep."""
+"""The raw metadata blocks that the container readers fill, and their limits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-TEXT_BYTES = 1 << 20  # largest text, XMP or EXIF block that is read
-TOTAL_TEXT_BYTES = 4 << 20  # all texts of a file together
+MAX_TEXT_BYTES = 1 << 20  # of one text, XMP or EXIF block
+MAX_TOTAL_TEXT_BYTES = 4 << 20  # all texts of a file together
 EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-CHUNKS = 20_000  # most chunks, segments or boxes that are visited
+MAX_CHUNKS = 20_000  # chunks, segments or boxes read in one file
 
 
 @dataclass
@@ -16,16 +16,16 @@ class Parts:
 
     Attributes:
         kind: "jpeg", "png", "webp", "tiff", "heif", "avif", "gif" or "" (not recognised).
-        size: Width and height in pixels as the header states them, or None.
+        size: Width and height in pixels from the header, or None.
         lossless: The container stores pixels without loss.
-        full_chroma: Colour has the resolution of brightness (lossless, or JPEG 4:4:4).
+        full_chroma: Chroma has the resolution of luma (lossless, or JPEG 4:4:4).
         texts: Named texts: PNG text chunks, and "comment" for a JPEG comment.
         exif: A TIFF structure, without the "Exif" prefix.
         iptc: IPTC IIM fields of record 2, by number.
         manifest: A C2PA manifest store is embedded.
         tables: JPEG quantisation tables by number, 64 values each in zigzag order.
         photoshop: JPEG carries Adobe Photoshop's own segments.
-        notes: Plain sentences on what was malformed or left out.
+        notes: Sentences on what was malformed or left out.
     """
 
     kind: str = ""
@@ -48,7 +48,7 @@ class Parts:
 
 
 def decode(raw: bytes, first: str = "utf-8", second: str | None = "latin-1") -> str:
-    """Decode bytes whose encoding is only mostly known; what fits neither encoding is replaced."""
+    """Decode bytes in the first encoding that fits; bytes that fit neither are replaced."""
     try:
         return raw.decode(first)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""What `read_provenance` answers with, and how text from a stranger is made safe to carry."""
+"""The result of `read_provenance`, and the cleaning of untrusted text."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, Literal
 Direction = Literal["ai", "camera", "edited", "neutral"]
 Strength = Literal["proof", "strong", "weak"]
 
-NAME_CHARS = 200  # a model, tool, maker or person
-PROMPT_CHARS = 4000
-EXCERPT_CHARS = 1000
+MAX_NAME_CHARS = 200  # a model, tool, maker or person
+MAX_PROMPT_CHARS = 4000
+MAX_EXCERPT_CHARS = 1000
 
 
-def clean(value: Any, limit: int = NAME_CHARS) -> str | None:
+def clean(value: Any, limit: int = MAX_NAME_CHARS) -> str | None:
     """Turn a metadata value into plain, valid, bounded text.
 
     Control characters other than newline and tab, lone surrogates and the invisible characters that reorder or hide
     text (Unicode categories Cc, Cf, Cs, Co, Cn) are dropped, so that the text can stand in JSON and on a page.
-    Markup is kept as it is: escaping is the business of whoever shows the text.
+    Markup is kept: code that shows the text must escape it.
 
     Args:
         value: Anything; strings and numbers are kept, everything else counts as absent.
-        limit: Most characters to keep; a longer text ends in an ellipsis.
+        limit: Maximum number of characters; a longer text ends in an ellipsis.
 
     Returns:
         The text, or None where nothing is left.
@@ -32,7 +32,7 @@ def clean(value: Any, limit: int = NAME_CHARS) -> str | None:
         return None
     try:
         text = str(value)
-    except ValueError:  # Python refuses to print an integer of thousands of digits
+    except ValueError:  # Python does not print an integer of thousands of digits
         return None
     text = text[: 2 * limit + 64]
     text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
@@ -44,13 +44,13 @@ def clean(value: Any, limit: int = NAME_CHARS) -> str | None:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One thing the file says, which way it points, and how much it is worth.
+    """One statement of the file, its direction and its strength.
 
     Attributes:
         direction: "ai", "camera", "edited" or "neutral".
-        strength: "proof" (a valid signature stands behind it), "strong" (a declaration, or a trace that is hard to
-            get by chance) or "weak" (usual in such files, and easily written by hand).
-        sentence: One plain sentence for people.
+        strength: "proof" (a valid signature stands behind it), "strong" (a declaration, or a trace that is
+            unlikely to arise by chance) or "weak" (usual in such files, and easily forged).
+        sentence: One sentence for people.
     """
 
     direction: Direction
@@ -64,20 +64,20 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a file says about itself. Every part is None where the file says nothing of the kind.
+    """The provenance of a file. Every part is None where the file has nothing of the kind.
 
     Attributes:
         c2pa: {state, state_text, signer, signed_at, claim_generator, actions, digital_source_type, source_from,
             ingredients}; state is "valid_trusted", "valid_untrusted", "tampered" or "unreadable".
         generator: {tool, container_field, prompt, negative_prompt, model, seed, sampler, steps, raw_excerpt}. Seeds
-            are strings, for many are larger than the numbers JavaScript can hold.
+            are strings because many exceed the integers of JavaScript.
         camera: {make, model, lens, taken, exposure: {time, f_number, iso, focal_length_mm}, gps_present, maker_note,
             thumbnail_consistent, software}. Coordinates are never kept.
         jpeg: {quality (1..100, estimated), tables_family}.
         watermark: {name, bits, distance, threshold}.
         iptc_xmp: {digital_source_type, creator_tool, credit}.
-        evidence: The same said in sentences, strongest first.
-        notes: What could not be read, and why; what was left out.
+        evidence: The same in sentences, strongest first.
+        notes: Sentences on what could not be read or was left out, and why.
         ms: Time spent, in milliseconds.
     """
 
@@ -107,7 +107,7 @@ class Provenance:
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> Provenance:
-        """What `to_dict` made, as an object again."""
+        """Return the object of which `to_dict` made this row."""
         evidence = tuple(Evidence(**item) for item in row["evidence"])
         return cls(**{**row, "evidence": evidence, "notes": tuple(row["notes"])})
 
@@ -118,9 +118,9 @@ class Joined:
 
     Attributes:
         verdict: "real", "fake" or "unsure".
-        headline: A few words for the top of the page.
+        headline: A headline for the page.
         decided_by: "pixels", "declared_ai" or "declared_camera".
-        sentences: Why, contradictions first, in plain sentences.
+        sentences: The reasons, contradictions first.
     """
 
     verdict: str

@@ -2,7 +2,7 @@
 
 | | The file says | Verdict | Decided by |
 |---|---|---|---|
-| 1 | rows 2 or 3, and row 5 as well | the pixels' | `pixels`; the contradiction is said first |
+| 1 | rows 2 or 3, and row 5 as well | the pixels' | `pixels`; the contradiction comes first |
 | 2 | a valid C2PA manifest (signer trusted or not): AI-generated | fake | `declared_ai` |
 | 3 | a generator's record, or IPTC/XMP: AI-generated | fake | `declared_ai` |
 | 4 | a valid C2PA manifest or IPTC/XMP: contains AI-made parts | the pixels', but "real" becomes unsure | `declared_ai` where it changed the verdict, else `pixels` |
@@ -88,7 +88,7 @@ def join(pixel_verdict: str, p_fake: float, provenance: Provenance) -> Joined:
         provenance: What `read_provenance` returned.
 
     Returns:
-        The verdict to show, a headline, who decided, and why, contradictions first.
+        The verdict, a headline, what decided it, and the reasons, contradictions first.
 
     Raises:
         ValueError: `pixel_verdict` is none of the three words.
@@ -112,7 +112,7 @@ def _case(provenance: Provenance) -> Case:
 
 
 def _decide(case: Case, pixel_verdict: str) -> tuple[str, str]:
-    """Return the verdict and who decided it."""
+    """Return the verdict and what decided it."""
     if case is Case.AI:
         return "fake", "declared_ai"
     if case is Case.PART_AI and pixel_verdict == "real":

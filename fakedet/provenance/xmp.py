@@ -1,4 +1,4 @@
-"""XMP packets, read by expat as a stream: no document type, no entities, bounded depth and size.
+"""XMP packets, read by expat as a stream: no document type, no entities, limited depth and size.
 
 Source: ISO 16684-1 (XMP), IPTC Photo Metadata 2023.1 (Digital Source Type).
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from xml.parsers import expat
 
-DEPTH, ELEMENTS, VALUE_CHARS = 64, 20_000, 1 << 16
+MAX_DEPTH, MAX_ELEMENTS, MAX_VALUE_CHARS = 64, 20_000, 1 << 16
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 WANTED = {
     "http://iptc.org/std/Iptc4xmpExt/2008-02-29/ DigitalSourceType": "digital_source_type",
-    "http://iptc.org/std/Iptc4xmpExt/2008-02-29/ DigitalSourcefileType": "digital_source_type",  # a frequent misprint
+    "http://iptc.org/std/Iptc4xmpExt/2008-02-29/ DigitalSourcefileType": "digital_source_type",  # frequent misspelling
     "http://ns.adobe.com/xap/1.0/ CreatorTool": "creator_tool",
     "http://ns.adobe.com/photoshop/1.0/ Credit": "credit",
     "http://purl.org/dc/elements/1.1/ description": "description",
@@ -22,7 +22,7 @@ WANTED = {
 
 
 class _StopError(Exception):
-    """Raised inside the parser's callbacks to end the reading; carries the note."""
+    """Raised inside the parser's callbacks to stop it; carries the note."""
 
 
 def read_xmp(packet: bytes) -> tuple[dict[str, str], str | None]:
@@ -32,9 +32,9 @@ def read_xmp(packet: bytes) -> tuple[dict[str, str], str | None]:
         packet: The packet; UTF-8, or UTF-16 with a byte order mark.
 
     Returns:
-        The properties found (names as in the values of `WANTED`; the first value of a list), and a sentence where the
-        packet could not be read to its end. What was found before the fault stands, except in a packet that declares
-        a document type: that has no place in XMP and is refused whole.
+        The properties (names as in the values of `WANTED`; the first value of a list), and a sentence where the packet
+        could not be read to its end. Properties before a fault are kept, except in a packet that declares a document
+        type: XMP does not allow one, so nothing of it is kept.
     """
     packet = packet.strip(b"\0 \t\r\n")
     if not packet:
@@ -46,19 +46,19 @@ def read_xmp(packet: bytes) -> tuple[dict[str, str], str | None]:
 
 
 def _parse(packet: bytes) -> tuple[dict[str, str], str | None]:
-    found: dict[str, str] = {}
-    stack: list[str | None] = []  # for every open element: the wanted name it stands for, or None
+    properties: dict[str, str] = {}
+    stack: list[str | None] = []  # for every open element: the property that it holds, or None
     text: list[str] = []
     elements = 0
 
     def keep(name: str, value: str) -> None:
         if value.strip():
-            found.setdefault(name, value.strip()[:VALUE_CHARS])
+            properties.setdefault(name, value.strip()[:MAX_VALUE_CHARS])
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal elements
         elements += 1
-        if len(stack) >= DEPTH or elements > ELEMENTS:
+        if len(stack) >= MAX_DEPTH or elements > MAX_ELEMENTS:
             raise _StopError("The XMP packet is nested too deeply or too long; the rest was not read.")
         name = WANTED.get(tag)
         for key, value in attributes.items():
@@ -82,8 +82,8 @@ def _parse(packet: bytes) -> tuple[dict[str, str], str | None]:
             text.append(value)
 
     def doctype(*_: object) -> None:
-        found.clear()
-        raise _StopError("The XMP packet declares a document type, which XMP never does; it was not read.")
+        properties.clear()
+        raise _StopError("The XMP packet declares a document type, which XMP does not allow; it was not read.")
 
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text, parser.buffer_size = True, 1 << 16
@@ -92,10 +92,10 @@ def _parse(packet: bytes) -> tuple[dict[str, str], str | None]:
     try:
         parser.Parse(packet, True)
     except _StopError as reason:
-        return found, str(reason)
+        return properties, str(reason)
     except expat.ExpatError:
         repaired = packet.decode("utf-8", "replace").encode()
         if repaired != packet:  # Latin-1 letters in a packet that says UTF-8
             return _parse(repaired)
-        return found, "The XMP packet is broken and was read only in part."
-    return found, None
+        return properties, "The XMP packet is broken and was read only in part."
+    return properties, None
