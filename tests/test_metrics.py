@@ -1,4 +1,4 @@
-"""The figures of train.evaluation.metrics: known answers, undefined ones, and bad input."""
+"""train/evaluation/metrics.py: known values, undefined figures, and bad input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_a_worked_example_by_hand():
-    """Every threshold figure must be the one that a person counts on paper."""
+    """Every figure at the threshold must match a count by hand."""
     result = detection_metrics([0, 0, 0, 0, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.6, 0.9])
     assert (result["tn"], result["fp"], result["fn"], result["tp"]) == (3, 1, 0, 2)
     assert result["accuracy"] == pytest.approx(5 / 6)
@@ -30,7 +30,7 @@ def test_a_worked_example_by_hand():
 
 
 def test_threshold_itself_counts_as_fake():
-    """The boundary decides real verdicts, so it must not drift."""
+    """The boundary decides verdicts."""
     assert detection_metrics([0, 1], [0.7, 0.7], threshold=0.7)["tp"] == 1
     assert detection_metrics([0, 1], [0.7, 0.7], threshold=0.71)["tp"] == 0
 
@@ -43,21 +43,21 @@ def test_tpr_at_5fpr_allows_one_real_in_twenty():
     assert detection_metrics([0] * 19 + [1] * 4, [*reals[1:], *fakes])["tpr_at_5fpr"] == pytest.approx(0.25)
 
 
-def test_ece_of_honest_and_of_boastful_scores():
-    """A score of 0.8 that comes true in 80 % has no error; one of 1.0 that comes true in 80 % is off by 0.2."""
+def test_ece_of_calibrated_and_of_overconfident_scores():
+    """Where 80 % are fake, a score of 0.8 has no error and one of 1.0 an error of 0.2."""
     labels = np.array([1, 1, 1, 1, 0] * 20)
     assert detection_metrics(labels, np.full(100, 0.8))["ece"] == pytest.approx(0.0, abs=1e-12)
     assert detection_metrics(labels, np.ones(100))["ece"] == pytest.approx(0.2)
 
 
 def test_confidence_ece_sees_both_sides():
-    """Sure and always wrong is the worst calibration there is."""
+    """Certain and always wrong is the worst possible calibration."""
     assert detection_metrics([1, 0], [0.0, 1.0])["ece_confidence"] == pytest.approx(1.0)
     assert detection_metrics([1, 0], [1.0, 0.0])["ece_confidence"] == pytest.approx(0.0)
 
 
 def test_reliability_bins_are_equal_width_and_keep_every_score():
-    """p = 1 belongs to the last bin, and none is lost."""
+    """p = 1 belongs to the last bin, and no score is lost."""
     table = reliability_bins([0, 0, 1, 1], [0.0, 0.5, 0.999, 1.0], bins=15)
     assert len(table["edges"]) == 16
     assert table["count"].tolist() == [1] + [0] * 6 + [1] + [0] * 6 + [2]
@@ -66,7 +66,7 @@ def test_reliability_bins_are_equal_width_and_keep_every_score():
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_gives_none_not_a_crash(label):
-    """People evaluate folders that hold only fakes."""
+    """Users evaluate folders of fakes only."""
     result = detection_metrics([label] * 3, [0.2, 0.6, 0.9])
     for name in ("balanced_accuracy", "roc_auc", "average_precision", "tpr_at_5fpr"):
         assert result[name] is None, name
@@ -76,32 +76,32 @@ def test_one_class_gives_none_not_a_crash(label):
 
 
 def test_nothing_called_fake_has_no_precision():
-    """Zero would say that every alarm was false; there was none."""
+    """Zero would mean that every alarm was false; there was no alarm."""
     result = detection_metrics([0, 1], [0.1, 0.2])
     assert result["precision"] is None
     assert result["recall"] == 0.0
 
 
 def test_no_images_at_all():
-    """Everything may have been unreadable; the report must still be written."""
+    """All images may be unreadable; the report must still be written."""
     result = detection_metrics([], [])
     assert result["n"] == 0
     assert result["accuracy"] is None
 
 
 @pytest.mark.parametrize(
-    ("labels", "scores", "words"),
+    ("labels", "scores", "message"),
     [([0, 1], [0.5], "2 labels but 1 scores"), ([0, 2], [0.1, 0.2], "0 .real. or 1"), ([0, 1], [0.1, 1.5], "between"),
      ([0, 1], [0.1, float("nan")], "between")],
 )  # fmt: skip
-def test_nonsense_is_refused_in_plain_words(labels, scores, words):
+def test_invalid_input_is_refused(labels, scores, message):
     """A logit passed for a probability must not give a figure that looks right."""
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         detection_metrics(labels, scores)
 
 
 def test_metric_gathers_batches(tmp_path):
-    """The training loop adds batch by batch, as with any `evaluate` metric."""
+    """The training loop adds batches, as with any `evaluate` metric."""
     metric = BinaryDetection(keep_in_memory=True, cache_dir=str(tmp_path))
     metric.add_batch(references=[0, 1], prediction_scores=[0.2, 0.4])
     metric.add_batch(references=[1], prediction_scores=[0.9])
@@ -109,7 +109,7 @@ def test_metric_gathers_batches(tmp_path):
 
 
 def test_loads_as_a_local_module_without_network(tmp_path):
-    """`evaluate.load` of the file must ask no server, and the script train/evaluate.py must not hide the package."""
+    """`evaluate.load` must not use the network, and train/evaluate.py must not hide the package."""
     code = (
         "import evaluate; m = evaluate.load('train/evaluation/metrics.py'); "
         "print(m.compute(references=[0, 1], prediction_scores=[0.2, 0.7])['roc_auc'])"

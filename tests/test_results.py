@@ -1,4 +1,4 @@
-"""train/results.py: the table of README and model card, out of reports."""
+"""train/results.py: tables made of evaluation reports."""
 
 import json
 from pathlib import Path
@@ -50,12 +50,15 @@ def test_the_table_goes_between_the_markers_and_a_second_run_changes_nothing(fol
     for _ in range(2):
         assert results.main([f"wild, unseen={folder / 'r'}", "--into", str(page)]) == 0
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old figures" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old figures" not in text
     assert "| wild, unseen | web | 210 / 190 | 0.9123 | 83.5 % | 50.0 % | 0.042 | 40.0 % | 3.1 % |" in text
     assert "| a/b | 35 | 0.90 | 0.90 |" in text
     assert "| *inside mixed* | 60 / 50 | 0.66 | 0.66 |" in text
     assert "| *photographs of album* | 0 / 45 | 0.61 | 0.61 |" in text
-    assert "few" not in text and "site" not in text  # chance; and the same as its generator
+    assert "few" not in text, "too few images"
+    assert "site" not in text, "its generator has a row"
     assert "    python train/evaluate.py --data d" in text
 
 
@@ -72,4 +75,5 @@ def test_a_page_without_markers_is_left_alone(folder, capsys):
     page.write_text("nothing here")
     with pytest.raises(SystemExit):
         results.main([f"a={folder / 'r'}", "--into", str(page)])
-    assert page.read_text() == "nothing here" and "no lines" in capsys.readouterr().err
+    assert page.read_text() == "nothing here"
+    assert "no lines" in capsys.readouterr().err

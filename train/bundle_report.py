@@ -1,9 +1,9 @@
-"""Joins reports of one checkpoint into the report.json that lies beside it, which the page's tab "Model" shows.
+"""Joins reports of one checkpoint into the report.json beside it, which the page shows on its tab "Model".
 
     python train/bundle_report.py reports/wild_unseen reports/cifake_test --output fakedet/pretrained/report.json
 
-The first report is the file itself, as `train/evaluate.py` wrote it; the others stand in its key `more`. Lists that
-grow with the data (images that could not be read) are left out; every figure stays.
+The file is the first report as `train/evaluate.py` wrote it, with the other reports in its key `more`. The list of
+unreadable images is left out; every figure is kept.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from train.learning.record import private_paths
 
 
 def compact(folder: str) -> dict:
-    """The report in a folder that evaluate.py wrote, without what grows with the data or names this machine."""
+    """Reads the report in a folder of evaluate.py, without the unreadable images and private paths."""
     report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
     report["dropped"] = []
     report["data"] = report["data"].rstrip("/").rpartition("/")[2]
@@ -30,7 +30,7 @@ def compact(folder: str) -> dict:
 def main(argv: list[str] | None = None) -> int:
     """Writes the file; 0 = done, 2 = the reports cannot be read or are of different weights."""
     parser = argparse.ArgumentParser(prog="train/bundle_report.py", description=__doc__.split("\n")[0])
-    parser.add_argument("reports", nargs="+", metavar="FOLDER", help="what evaluate.py wrote, the main one first")
+    parser.add_argument("reports", nargs="+", metavar="FOLDER", help="folders of evaluate.py, the main report first")
     parser.add_argument("--output", required=True, help="report.json beside the checkpoint")
     args = parser.parse_args(argv)
     try:

@@ -1,8 +1,8 @@
-"""Scores a labelled image collection with a checkpoint and writes a report with tables and pictures.
+"""Scores a labelled image collection with a checkpoint and writes a report with tables and plots.
 
     python train/evaluate.py --model bundled --data data/prepared --split test --output_dir runs/evaluation
 
-The work is in train/evaluation; this file is only the command.
+The code is in train/evaluation; this file is the command.
 """
 
 import sys

@@ -1,12 +1,11 @@
-"""One table out of several evaluation reports, written into README and model card between two marker lines.
+"""Makes one table of several evaluation reports and writes it between two marker lines of a Markdown file.
 
     python train/results.py "CIFAKE, official test=reports/cifake_test" "wild, unseen=reports/wild_unseen" \\
         --into fakedet/pretrained/README.md
     python train/results.py --headline fakedet/pretrained/report.json --into README.md
 
-Every figure is copied from a report.json that `train/evaluate.py` wrote, and the command behind it is listed, so what a
-page says is what a command prints. Without --into the text goes to the screen. --headline makes the six rows of
-README.md out of one report.json, which train/bundle_report.py wrote.
+Every figure is copied from a report.json of `train/evaluate.py`, and its command is listed below the table. Without
+--into the text is printed. --headline makes the six rows of README.md from one report.json of train/bundle_report.py.
 """
 
 from __future__ import annotations
@@ -29,43 +28,44 @@ HEAD = (
 
 
 def share(value: float | None) -> str:
-    """A share as percent with one decimal."""
+    """Formats a share 0..1 as percent with one decimal; "" for None."""
     return "" if value is None else f"{100 * value:.1f} %"
 
 
 def plain(value: float | None, digits: int = 3) -> str:
+    """Formats a figure with a fixed number of decimals; "" for None."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
 def grid(head, rows) -> str:
-    """A Markdown table."""
+    """Returns a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
 
 
 def main_table(reports: dict[str, dict]) -> str:
-    """One row per report and tier."""
+    """Returns the table with one row per report and tier."""
     rows = []
     for title, report in reports.items():
         for name, tier in report["tiers"].items():
-            found, three = tier["metrics"], tier["three_answers"]
+            metrics, three = tier["metrics"], tier["three_answers"]
             rows.append([
-                title, name, f"{found['n_real']:,} / {found['n_fake']:,}", plain(found["roc_auc"], 4),
-                share(found["balanced_accuracy"]), share(found["tpr_at_5fpr"]), plain(found["ece"]),
+                title, name, f"{metrics['n_real']:,} / {metrics['n_fake']:,}", plain(metrics["roc_auc"], 4),
+                share(metrics["balanced_accuracy"]), share(metrics["tpr_at_5fpr"]), plain(metrics["ece"]),
                 share(three["coverage"]), share(three["false_alarms"]),
             ])  # fmt: skip
     return grid(HEAD, rows)
 
 
-# How a source is named by what it is measured against; sources of fakes alone are left to the generators.
+# Name of a source by what it is measured against. Sources of fakes only are left out: their generators have rows.
 SOURCES = {"itself": "*inside {}*", "all fakes": "*photographs of {}*"}
 
 
-def group_table(title: str, report: dict, least: int) -> str:
-    """AUC per generator, of each source of photographs, and inside each collection of both classes, tier by tier.
+def group_table(title: str, report: dict, min_images: int) -> str:
+    """Returns the AUC per generator, per source of photographs, and inside each collection of both classes, per tier.
 
-    "" where that says nothing more. Groups of fewer than `least` fakes, or photographs where there are no fakes, are
-    left out: their figure would be chance.
+    Groups of fewer than `min_images` fakes (photographs where there are no fakes) are left out: their AUC is too noisy.
+    With fewer than two groups the table is "".
     """
     tiers = list(report["tiers"])
     rows: dict[str, list] = {}
@@ -77,7 +77,7 @@ def group_table(title: str, report: dict, least: int) -> str:
             if row["against"] in SOURCES
         ]
         for row in [*by.get("generator", ()), *sources]:
-            if (row["n_fake"] or row["n_real"]) < least:
+            if (row["n_fake"] or row["n_real"]) < min_images:
                 continue
             counts = f"{row['n_fake']} / {row['n_real']}" if row["n_real"] else str(row["n_fake"])
             rows.setdefault(row["name"], [row["name"], counts, *[""] * len(tiers)])[2 + tiers.index(tier)] = plain(
@@ -87,42 +87,42 @@ def group_table(title: str, report: dict, least: int) -> str:
         return ""
     all_of = report["tiers"][tiers[0]]["metrics"]
     order = sorted(rows.values(), key=lambda row: (row[0].startswith("*"), row[2]))
-    words = (f"AUC in {title.replace('**', '')}: per generator, against its {all_of['n_real']} photographs; "
+    heading = (f"AUC in {title.replace('**', '')}: per generator, against its {all_of['n_real']} photographs; "
              f"*photographs* of one source, against its {all_of['n_fake']} fakes; *inside* one collection")  # fmt: skip
-    return grid([words, "fakes / reals", *tiers], order)
+    return grid([heading, "fakes / reals", *tiers], order)
 
 
 def commands(reports: dict[str, dict]) -> str:
-    """The commands behind the figures."""
+    """Returns the command of each report."""
     return "\n".join("    " + report["command"] for report in reports.values())
 
 
-def text_of(reports: dict[str, dict], least: int) -> str:
-    """Everything, as Markdown."""
+def text_of(reports: dict[str, dict], min_images: int) -> str:
+    """Returns all tables and the commands as Markdown."""
     first = next(iter(reports.values()))
     parts = [
         f"Weights sha256 `{first['model']['sha256'][:16]}…`, threshold {first['threshold']:g}.",
         main_table(reports),
     ]
-    parts += [table for title, report in reports.items() if (table := group_table(title, report, least))]
+    parts += [table for title, report in reports.items() if (table := group_table(title, report, min_images))]
     return "\n\n".join([*parts, commands(reports)])
 
 
 def insert(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
-    """The page with `text` between the markers.
+    """Returns the page with `text` between the markers.
 
     Raises:
         ValueError: The page has no markers.
     """
-    before, found, rest = page.partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
+    before, has_begin, rest = page.partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not (has_begin and has_end):
         raise ValueError(f"no lines '{begin}' and '{end}' in it")
     return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 def headline_of(path: Path, parser: argparse.ArgumentParser) -> str:
-    """The six rows of README.md; ends with the parser's error where the file is not such a report."""
+    """Returns the six rows of README.md; exits with the parser's error if the file is not such a report."""
     try:
         return headline.headline_text(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -130,7 +130,7 @@ def headline_of(path: Path, parser: argparse.ArgumentParser) -> str:
 
 
 def read_reports(items: list[str], parser: argparse.ArgumentParser) -> dict[str, dict]:
-    """Reports by title, all of the same weights; ends with the parser's error otherwise."""
+    """Reads reports by title; exits with the parser's error if one is missing or their weights differ."""
     reports = {}
     for item in items:
         title, _, folder = item.rpartition("=")
@@ -144,10 +144,11 @@ def read_reports(items: list[str], parser: argparse.ArgumentParser) -> dict[str,
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Runs the command; 0 = done. Bad arguments or files exit with 2."""
     p = argparse.ArgumentParser(prog="train/results.py", description="One table out of several evaluation reports.")
-    p.add_argument("reports", nargs="*", metavar="TITLE=FOLDER", help="folders that train/evaluate.py wrote")
+    p.add_argument("reports", nargs="*", metavar="TITLE=FOLDER", help="output folders of train/evaluate.py")
     p.add_argument("--into", nargs="+", type=Path, default=[], help="Markdown files with the two marker lines")
-    p.add_argument("--least", type=int, default=10, help="leave generators and sources of fewer images out")
+    p.add_argument("--least", type=int, default=10, help="leave out generators and sources of fewer images")
     p.add_argument("--headline", type=Path, metavar="REPORT.json", help="the six rows of README.md from this report")
     args = p.parse_args(argv)
     if bool(args.reports) == bool(args.headline):

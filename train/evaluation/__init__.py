@@ -1,1 +1,1 @@
-"""Scores to figures: data sets, metrics, curves, plots, reports."""
+"""Evaluation of a checkpoint: data sets, scores, metrics, curves, calibration, plots and reports."""

@@ -1,4 +1,4 @@
-"""Plots that compare: tiers, kinds of degradation, numbers of collections, and the worst mistakes side by side."""
+"""Plots that compare tiers, degradations and numbers of collections, and the contact sheet of the worst mistakes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def tier_bars(rows: dict[str, dict[str, float | None]], path: Path) -> None:
         axes.bar(places, [value or 0 for value in values], width * 0.9, color=colors[position % 4], label=name,
                  hatch=hatches[position % 4], edgecolor="white")  # fmt: skip
         for place, value in zip(places, values, strict=True):
-            words = "none" if value is None else f"{value:.2f}".removeprefix("0") if value < 1 else "1"
-            axes.text(place, (value or 0) + 0.012, words, ha="center", size=10)
+            text = "none" if value is None else f"{value:.2f}".removeprefix("0") if value < 1 else "1"
+            axes.text(place, (value or 0) + 0.012, text, ha="center", size=10)
     axes.set_xticks(range(len(rows)), list(rows))
     axes.tick_params(axis="x", length=0)
-    axes.set(title="The same images after wear", ylim=(0, 1.08), yticks=np.linspace(0, 1, 6))
+    axes.set(title="The same images in each tier", ylim=(0, 1.08), yticks=np.linspace(0, 1, 6))
     axes.grid(True, axis="y")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     save(figure, path)
@@ -38,8 +38,13 @@ def tier_bars(rows: dict[str, dict[str, float | None]], path: Path) -> None:
 
 @plt.rc_context(STYLE)
 def curves(rows: list[dict], path: Path) -> None:
-    """Draws AUC over the level of each kind of wear, from `curves.curve_rows`; one small chart a kind, wear grows to
-    the right, and a line marks the AUC of the same images as they are."""
+    """Draws AUC over the level of each kind of degradation, one small chart per kind.
+
+    Args:
+        rows: as returned by `curves.curve_rows`. Levels are drawn in their order, from mild to strong; a dashed line
+            marks the AUC of the same images without degradation.
+        path: PNG to write.
+    """
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     figure, grid = new_figure(9.6, 5.6, nrows=2, ncols=-(-len(kinds) // 2), squeeze=False, sharey=True)
     for axes, kind in zip(grid.flat, kinds, strict=False):
@@ -60,7 +65,14 @@ def curves(rows: list[dict], path: Path) -> None:
 
 @plt.rc_context(STYLE)
 def transfer_curves(others: list[dict], shares: Iterable[float], by_share: list[dict], path: Path) -> None:
-    """Draws AUC in collections left out (thin: each; thick: mean) over the others learned, and over the images."""
+    """Draws AUC in held-out collections over the number of other collections and over the share of images learned.
+
+    Args:
+        others: per number of other collections: held-out collection -> AUC.
+        shares: of the images, 0..1, one per row of `by_share`.
+        by_share: per share of the images: held-out collection -> AUC.
+        path: PNG to write. Thin lines are single collections, the thick line is their mean.
+    """
     figure, both = new_figure(9.6, 4.4, ncols=2, sharey=True)
     counts, percent = list(range(len(others))), [100 * share for share in shares]
     for axes, steps, rows, label in ((both[0], counts, others, "other collections learned"),
@@ -72,7 +84,7 @@ def transfer_curves(others: list[dict], shares: Iterable[float], by_share: list[
         axes.set_xticks(steps, [f"{step:g}" for step in steps])
         axes.set_xlabel(label)
         axes.grid(axis="y")
-    both[0].set_ylabel("AUC in the one left out")
+    both[0].set_ylabel("AUC in the held-out collection")
     both[0].set_title("More collections")
     both[1].set_title("More images")
     figure.legend(*both[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)

@@ -1,4 +1,4 @@
-"""Robustness curves: how well the classes are told apart as one kind of wear grows, the same for real and fake."""
+"""Robustness curves: AUC over the strength of one kind of degradation, applied identically to both classes."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def blur(image: Image.Image, sigma: float) -> Image.Image:
 
 
 def noise(image: Image.Image, sigma: float) -> Image.Image:
-    """Gaussian noise in grey levels; the same for the same picture size, so that runs agree."""
+    """Adds Gaussian noise of `sigma` grey levels; the seed is fixed, so that runs agree."""
     pixels = np.asarray(image, np.float32)
     pixels = pixels + np.random.default_rng(0).normal(0, sigma, pixels.shape)
     return Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
 
 
 def crop(image: Image.Image, share: float) -> Image.Image:
-    """The middle, `share` of each side."""
+    """Cuts out the middle with `share` of each side."""
     width, height = (max(16, round(side * share)) for side in image.size)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
 
 
 def screenshot(image: Image.Image, factor: float) -> Image.Image:
-    """The picture as a browser draws it at `factor` of its size (bilinear) on a white page with a grey bar above."""
+    """Draws the picture at `factor` of its size (bilinear) on a white page below a grey bar, like a browser."""
     drawn = _resized(image, factor, Image.Resampling.BILINEAR)
     margin = round(MARGIN * drawn.width)
     page = Image.new("RGB", (drawn.width + 2 * margin, drawn.height + 3 * margin), "white")
@@ -63,7 +63,7 @@ KINDS: dict[str, tuple[Callable | None, tuple[float, ...], str]] = {
 
 @dataclass(frozen=True)
 class Degradation:
-    """One kind of wear at one level; `apply` is that of `evalset.Tier`."""
+    """One kind of degradation at one level; `apply` has the interface of `dataset.Tier.apply`."""
 
     kind: str
     level: float
@@ -73,7 +73,7 @@ class Degradation:
         return f"{self.kind} {self.level:g}"
 
     def apply(self, encoded: bytes | str) -> bytes | str:
-        """The worn image: JPEG for "jpeg", else PNG; an image that cannot be read comes back as it is."""
+        """Returns the degraded image, as JPEG for the kind "jpeg", else as PNG; an unreadable image unchanged."""
         try:
             image = open_image(encoded).image
         except ImageError:
@@ -87,28 +87,29 @@ class Degradation:
 
 
 def curve_rows(score: Callable, clean, kinds=tuple(KINDS)) -> list[dict]:
-    """Scores images under every wear.
+    """Scores images under every degradation.
 
     Args:
         score: Degradation -> score table (see summary.py) of the same images.
-        clean: Score table of the images as they are.
+        clean: Score table of the images without degradation.
         kinds: Which of KINDS.
 
     Returns:
-        Rows with `kind`, `words`, `level`, `n`, `auc` (None with one class), `auc_clean` of the same images,
-        `mean_abs_p` (how far p_fake moved), `false_alarms` (share of reals answered "fake").
+        Rows with `kind`, `words` (its description), `level`, `n`, `auc` (None with one class), `auc_clean` of
+        the same images without degradation, `mean_abs_p` (mean absolute change of p_fake), and
+        `false_alarms` (share of reals answered "fake").
     """
     rows = []
     for kind in kinds:
         for level in KINDS[kind][1]:
-            worn = score(Degradation(kind, level))
-            both = clean.merge(worn[["index", "p_fake", "verdict"]], on="index", suffixes=("", "_worn"))
+            degraded = score(Degradation(kind, level))
+            both = clean.merge(degraded[["index", "p_fake", "verdict"]], on="index", suffixes=("", "_degraded"))
             reals, two = both[both["label"] == 0], both["label"].nunique() == 2
             rows.append({
                 "kind": kind, "words": KINDS[kind][2], "level": float(level), "n": len(both),
-                "auc": float(roc_auc_score(both["label"], both["p_fake_worn"])) if two else None,
+                "auc": float(roc_auc_score(both["label"], both["p_fake_degraded"])) if two else None,
                 "auc_clean": float(roc_auc_score(both["label"], both["p_fake"])) if two else None,
-                "mean_abs_p": float((both["p_fake_worn"] - both["p_fake"]).abs().mean()) if len(both) else None,
-                "false_alarms": float((reals["verdict_worn"] == "fake").mean()) if len(reals) else None,
+                "mean_abs_p": float((both["p_fake_degraded"] - both["p_fake"]).abs().mean()) if len(both) else None,
+                "false_alarms": float((reals["verdict_degraded"] == "fake").mean()) if len(reals) else None,
             })  # fmt: skip
     return rows

@@ -1,7 +1,7 @@
-"""The images that an evaluation scores: loading them with their labels, and the three tiers of wear.
+"""The images of an evaluation: loading them with their labels, and the three tiers of degradation.
 
-Images stay encoded until they are scored: the detector gets the bytes that a user's file would have, and an image that
-cannot be read is counted there instead of stopping the load.
+Images stay encoded until they are scored, so the detector gets the bytes of a user's file. Unreadable images are
+counted at scoring and do not stop the load.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class EvalSet:
         images: rows with `bytes` or `path`, as `datasets.Image(decode=False)` gives them.
         table: one row per image: index (row in the split as loaded), label (0 real, 1 fake), and those of source,
             generator, content, group, camera, kind that the data has.
-        unlabelled: images left out because they have no label.
+        unlabelled: number of images left out because they have no label.
     """
 
     split: str
@@ -63,9 +63,9 @@ def load_evalset(
 
     Args:
         data: folder written by train/prepare.py, folder with `real/` and `fake/`, parquet file or folder, or Hub id.
-        split: which one; if left out, `default_split`, or the only one there is.
-        max_samples: take a random part of this size, with the classes in the proportion they have.
-        seed: of that choice.
+        split: name; if left out, `default_split`, or the only split there is.
+        max_samples: size of a random sample with the classes in proportion; all images when left out.
+        seed: of that sample.
         only, exclude: column to values, which rows count (see train/data/filters.py); all when left out.
         default_split: the split taken from several when none is named.
 
@@ -121,7 +121,7 @@ def _choose(splits: dict[str, Dataset], data: str, split: str | None, default_sp
 
 
 def _stratified(rows: np.ndarray, labels: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """A random part of `rows` of `size`, both classes in proportion, in the old order."""
+    """Returns a random sample of `size` out of `rows`, both classes in proportion, in the order of `rows`."""
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(rows)
     reals, fakes = (shuffled[labels[shuffled] == label] for label in (0, 1))
@@ -131,33 +131,33 @@ def _stratified(rows: np.ndarray, labels: np.ndarray, size: int, seed: int) -> n
 
 @dataclass(frozen=True)
 class Tier:
-    """One degree of wear, the same for both classes.
+    """One level of degradation, identical for both classes.
 
     Attributes:
         name: as in `--tiers`.
-        words: what it stands for.
-        max_side: longest side in pixels; larger images are made smaller (Lanczos), smaller ones left.
-        quality: of the JPEG they are saved as, 4:2:0; None leaves the file untouched.
+        description: of the tier, for reports.
+        max_side: longest side in pixels; larger images are shrunk (Lanczos), smaller ones keep their size.
+        quality: of the JPEG (4:2:0) that images are saved as, 1..100; None leaves the file untouched.
     """
 
     name: str
-    words: str
+    description: str
     max_side: int | None = None
     quality: int | None = None
 
     def apply(self, encoded: bytes | str) -> bytes | str:
-        """Returns the worn image as JPEG bytes; an image that cannot be read comes back as it is."""
+        """Returns the degraded image as JPEG bytes; an unreadable image is returned unchanged."""
         if self.quality is None:
             return encoded
         try:
             image = open_image(encoded).image
         except ImageError:
-            return encoded  # the detector meets the same error, and there it is counted
+            return encoded  # the detector raises the same error, and the image is counted there
         return degrade(image, self.max_side, self.quality)
 
 
 def degrade(image: PILImage.Image, max_side: int, quality: int) -> bytes:
-    """Makes an RGB image at most `max_side` pixels long, encodes it as JPEG (4:2:0) and returns the bytes."""
+    """Shrinks an RGB image to a longest side of `max_side` pixels and returns it as JPEG bytes (4:2:0)."""
     if max(image.size) > max_side:
         factor = max_side / max(image.size)
         size = tuple(max(1, round(side * factor)) for side in image.size)
@@ -178,9 +178,9 @@ TIERS = {
 
 
 def prefetch(function: Callable, items: Iterable, workers: int) -> Iterator:
-    """Yields function(item) in order, computed up to `4 * workers` items ahead in threads (0 workers: no threads).
+    """Yields function(item) in order, computing up to `4 * workers` items ahead in threads (0 workers: no threads).
 
-    Pillow releases the interpreter lock while it decodes, resizes and encodes, so threads are enough.
+    Pillow releases the GIL while it decodes, resizes and encodes, so threads run in parallel.
     """
     if workers <= 0:
         yield from map(function, items)

@@ -13,7 +13,7 @@ from train.evaluation.summary import worst_mistakes
 
 
 def draw(output: Path, images: EvalSet, scores: dict[str, pd.DataFrame], report: dict, mistakes: int) -> set[str]:
-    """Draws every figure that the data allows and returns their names."""
+    """Draws every plot that the data allows and returns the names of the files."""
     first = next(iter(scores))
     table, figures, threshold = scores[first], report["tiers"][first]["metrics"], report["threshold"]
     plots.confusion_matrix(figures, output / "confusion_matrix.png")
@@ -28,8 +28,8 @@ def draw(output: Path, images: EvalSet, scores: dict[str, pd.DataFrame], report:
         plots.roc(curves, output / "roc.png")
         plots.precision_recall(curves, output / "precision_recall.png")
         names = {"AUC": "roc_auc", "balanced accuracy": "balanced_accuracy", "found at 5 % false alarms": "tpr_at_5fpr"}
-        metrics = {name: tier["metrics"] for name, tier in report["tiers"].items()}
-        bars = {name: {words: found[key] for words, key in names.items()} for name, found in metrics.items()}
+        metrics = {tier: figures["metrics"] for tier, figures in report["tiers"].items()}
+        bars = {tier: {name: values[key] for name, key in names.items()} for tier, values in metrics.items()}
         comparison_plots.tier_bars(bars, output / "tiers.png")
         drawn |= {"roc.png", "precision_recall.png", "tiers.png"}
     if report["curves"]:
@@ -49,7 +49,7 @@ def draw(output: Path, images: EvalSet, scores: dict[str, pd.DataFrame], report:
 
 
 def caption(row) -> str:
-    """Two lines for the contact sheet: what the image is, what it scored, and its row in the split."""
-    who = getattr(row, "generator", None) if row.label else getattr(row, "source", None)
-    who = f" ({who if len(who) < 17 else who[:15] + '…'})" if isinstance(who, str) and who else ""
-    return f"{('real', 'AI')[row.label]}{who}\np_fake {row.p_fake:.3f}, row {row.index_}"
+    """Two lines for the contact sheet: class and origin, then score and row in the split."""
+    origin = getattr(row, "generator", None) if row.label else getattr(row, "source", None)
+    origin = f" ({origin if len(origin) < 17 else origin[:15] + '…'})" if isinstance(origin, str) and origin else ""
+    return f"{('real', 'AI')[row.label]}{origin}\np_fake {row.p_fake:.3f}, row {row.index_}"

@@ -1,8 +1,8 @@
-"""Figures for a detector that gives each image a probability of being AI-generated.
+"""Metrics of a detector that gives each image a probability of being AI-generated.
 
-`BinaryDetection` is an `evaluate.Metric` that lives in this file, so nothing is downloaded: make one directly, or
-load it as a local module with `evaluate.load("train/evaluation/metrics.py")`. `detection_metrics` does it in one call.
-The sums themselves are scikit-learn's.
+`BinaryDetection` is an `evaluate.Metric` in a local file, so nothing is downloaded: construct it directly, or load it
+with `evaluate.load("train/evaluation/metrics.py")`. `detection_metrics` computes it in one call. scikit-learn does the
+computations.
 
 Labels are 0 = real and 1 = fake everywhere; "fake" is the positive class.
 """
@@ -19,7 +19,7 @@ from sklearn import metrics as sk
 BINS = 15
 MAX_FALSE_ALARM = 0.05
 
-_DESCRIPTION = "How well a score p_fake in 0..1 tells AI-generated images (1) from camera photos (0)."
+_DESCRIPTION = "How well a score p_fake in 0..1 separates AI-generated images (1) from camera photographs (0)."
 _INPUTS = """
 Args:
     references: labels, 0 = real and 1 = fake.
@@ -29,11 +29,11 @@ Returns:
     n, n_real, n_fake: counts.
     accuracy, balanced_accuracy, precision, recall, f1: at the threshold, "fake" is the positive class.
     roc_auc, average_precision: over all thresholds.
-    tpr_at_5fpr: share of fakes found at the best threshold that calls at most 5 % of the reals fake (a step of the
-        ROC curve, nothing interpolated).
+    tpr_at_5fpr: largest share of fakes detected at a threshold that calls at most 5 % of the reals fake (a step of
+        the ROC curve, not interpolated).
     ece: expected calibration error of p_fake: 15 bins of equal width on p_fake; in each bin the distance between the
-        mean p_fake and the share of fakes; mean over the bins, weighted by their images.
-    ece_confidence: the same of the confidence, as in Guo et al. 2017 (arXiv:1706.04599): 15 bins of equal width on
+        mean p_fake and the share of fakes; mean over the bins, weighted by their number of images.
+    ece_confidence: the same of the confidence (Guo et al. 2017, arXiv:1706.04599): 15 bins of equal width on
         max(p_fake, 1 - p_fake), mean confidence against the share of right answers at 0.5.
     brier: mean squared distance between p_fake and the label.
     tn, fp, fn, tp: the confusion matrix at the threshold.
@@ -89,20 +89,20 @@ def detection_metrics(labels, p_fake, threshold: float = 0.5) -> dict:
         threshold: p_fake from which an image counts as fake.
 
     Returns:
-        The figures that `BinaryDetection` lists; plain Python numbers and None, ready for JSON.
+        The metrics that `BinaryDetection` lists, as Python numbers and None, ready for JSON.
 
     Raises:
         ValueError: the two differ in length, a label is not 0 or 1, or a score is not a number in 0..1.
     """
     labels, p_fake = check_scores(labels, p_fake)
-    # `evaluate` makes a folder even when it keeps the data in memory; the home folder of a container may be read-only.
+    # `evaluate` creates a folder even if it keeps the data in memory; a container's home folder may be read-only.
     with tempfile.TemporaryDirectory() as folder:
         metric = BinaryDetection(keep_in_memory=True, cache_dir=folder)
         return metric.compute(references=labels, prediction_scores=p_fake, threshold=threshold)
 
 
 def check_scores(labels, p_fake) -> tuple[np.ndarray, np.ndarray]:
-    """Returns labels as int64 (N,) and p_fake as float64 (N,); raises ValueError where they make no sense."""
+    """Returns labels as int64 (N,) and p_fake as float64 (N,); raises ValueError for lengths or values out of range."""
     labels, p_fake = np.asarray(labels).reshape(-1), np.asarray(p_fake, dtype=np.float64).reshape(-1)
     if len(labels) != len(p_fake):
         raise ValueError(f"There are {len(labels)} labels but {len(p_fake)} scores.")
@@ -114,7 +114,7 @@ def check_scores(labels, p_fake) -> tuple[np.ndarray, np.ndarray]:
 
 
 def tpr_at_fpr(labels: np.ndarray, p_fake: np.ndarray, max_fpr: float) -> float:
-    """Returns the largest share of fakes found while at most `max_fpr` of the reals are called fake (both present)."""
+    """Returns the largest share of fakes detected with at most `max_fpr` of the reals called fake (both present)."""
     fpr, tpr, _ = sk.roc_curve(labels, p_fake, drop_intermediate=False)
     return float(tpr[fpr <= max_fpr].max())
 
@@ -123,14 +123,14 @@ def reliability_bins(outcomes, probabilities, bins: int = BINS, weights=None) ->
     """Groups probabilities into bins of equal width over 0..1 (the last one closed) and compares them with outcomes.
 
     Args:
-        outcomes: (N,) 0 or 1 (or bool): whether the thing came true.
+        outcomes: (N,) 0 or 1 (or bool): whether the event of that probability occurred.
         probabilities: (N,) in 0..1.
         bins: number of bins.
         weights: (N,) above 0, or None for 1 each.
 
     Returns:
         `edges` (bins + 1,), and for each bin `count` (or the sum of weights), `mean_probability` and `share` of
-        outcomes that came true, each (bins,); the last two are NaN in an empty bin.
+        outcomes that are 1, each (bins,); the last two are NaN in an empty bin.
     """
     outcomes, probabilities = np.asarray(outcomes, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     weights = np.ones(len(outcomes)) if weights is None else np.asarray(weights, dtype=np.float64)

@@ -16,7 +16,7 @@ from train.evaluation.selective import MAX_RISK
 
 @plt.rc_context(STYLE)
 def confusion_matrix(counts: dict, path: Path) -> None:
-    """Draws the matrix from `tn`, `fp`, `fn`, `tp`: counts, and the share of the row, which also gives the shade."""
+    """Draws the matrix of `tn`, `fp`, `fn`, `tp`: counts and shares of the row; the share sets the shade."""
     matrix = np.array([[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]])
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure, axes = new_figure(5.2, 4.4)
@@ -28,7 +28,7 @@ def confusion_matrix(counts: dict, path: Path) -> None:
     axes.set_yticks((0, 1), [f"{name}\nn = {n:,}" for name, n in zip(NAMES, matrix.sum(axis=1), strict=True)])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title("What images are, and what they were called")
+    axes.set_title("True class and answer at the threshold")
     save(figure, path)
 
 
@@ -44,7 +44,7 @@ def roc(curves: dict[str, tuple], path: Path) -> None:
     axes.axvline(MAX_FALSE_ALARM, color=GREY, linewidth=1, linestyle=":")
     axes.text(MAX_FALSE_ALARM + 0.012, 0.02, f"{MAX_FALSE_ALARM:.0%} false alarms", color=GREY, size=10)
     axes.set(xlabel="share of real images called AI-generated", ylabel="share of AI images found",
-             title="ROC: found against false alarms", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01),
+             title="ROC", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01),
              aspect="equal")  # fmt: skip
     axes.grid(True)
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.06))
@@ -100,7 +100,7 @@ def risk_coverage(tiers: dict[str, dict], path: Path) -> None:
 
 @plt.rc_context(STYLE)
 def score_histogram(labels, p_fake, threshold: float, band: tuple[float, float], path: Path) -> None:
-    """Draws how scores spread in each class, as shares of the class; the threshold is a line, the unsure band grey."""
+    """Draws a histogram of the scores per class, as shares of the class, with the threshold and the unsure band."""
     labels, p_fake = np.asarray(labels), np.asarray(p_fake)
     figure, axes = new_figure(6.4, 4.6)
     edges = np.linspace(0, 1, 26)
@@ -124,13 +124,20 @@ def score_histogram(labels, p_fake, threshold: float, band: tuple[float, float],
 
 @plt.rc_context(STYLE)
 def reliability(labels, p_fake, ece: float | None, path: Path) -> None:
-    """Draws what a score promised against what came true, in 15 bins, above the number of images in each bin."""
+    """Draws the share of fakes over the mean score in 15 bins, above the number of images in each bin."""
     table = reliability_bins(np.asarray(labels), np.asarray(p_fake))
     filled = table["count"] > 0
     width = np.diff(table["edges"])[0]
     middle = table["edges"][:-1] + width / 2
     figure, (upper, lower) = new_figure(5.6, 6.0, nrows=2, sharex=True, height_ratios=(3.2, 1))
-    upper.bar(middle[filled], table["share"][filled], width * 0.92, color="#D9D9D9", edgecolor=GREY, label="came true")
+    upper.bar(
+        middle[filled],
+        table["share"][filled],
+        width * 0.92,
+        color="#D9D9D9",
+        edgecolor=GREY,
+        label="share of AI images",
+    )
     upper.plot(table["mean_probability"][filled], table["share"][filled], "o", color=FAKE, markersize=6,
                label="mean score of the bin")  # fmt: skip
     upper.plot((0, 1), (0, 1), color=GREY, linewidth=1.2, linestyle="--", label="perfectly calibrated")

@@ -1,6 +1,6 @@
-"""Shortcut probes: how well single numbers that should tell nothing separate real from fake in a data set.
+"""Shortcut probes: AUC of simple image statistics that should not separate real from fake in a data set.
 
-A detector that scores no better than these may have learned them. The numbers come from the files as they are.
+A detector that scores no better may have learned such a statistic. Probes read the files without degradation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ANNEX_K_SUM = 3688
 PROBES = {
     "pixels": "width x height",
     "bytes_per_pixel": "bytes per pixel of the file",
-    "jpeg_quality": "JPEG quality guessed from the luminance table (101 where the file is no JPEG)",
+    "jpeg_quality": "JPEG quality estimated from the luminance table (101 where the file is no JPEG)",
     "brightness": "mean brightness",
     "sharpness": "mean absolute Laplacian of the brightness",
     "thumbnail": f"logistic regression on a {THUMBNAIL} x {THUMBNAIL} thumbnail in colour, {FOLDS}-fold",
@@ -37,10 +37,10 @@ PROBES = {
 
 
 def jpeg_quality(encoded: bytes | str) -> float:
-    """Guesses the quality, 1..100 on libjpeg's scale, that a JPEG was saved with; 101 for other formats.
+    """Estimates the quality of a JPEG, 1..100 on libjpeg's scale; 101 for other formats.
 
-    Only the header is read. libjpeg scales the standard's table by s = 5000 / q below quality 50 and by 200 - 2 q from
-    there, in percent; the table's sum gives s back. Tables of cameras are not scaled copies, so theirs is a likeness.
+    Only the header is read. libjpeg scales the standard's table by s percent, s = 5000 / q below quality 50 and
+    200 - 2 q from there; the table's sum gives s. Camera tables are not scaled copies, so their quality is approximate.
     """
     with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as image:
         tables = getattr(image, "quantization", None)
@@ -51,7 +51,7 @@ def jpeg_quality(encoded: bytes | str) -> float:
 
 
 def probe_features(encoded: bytes | str) -> dict | None:
-    """Returns the single numbers of one image and its thumbnail (48,), or None where it cannot be read."""
+    """Returns the statistics of one image and its thumbnail (48,), or None where it cannot be read."""
     try:
         loaded = open_image(encoded)
         quality = jpeg_quality(encoded)
@@ -59,7 +59,7 @@ def probe_features(encoded: bytes | str) -> dict | None:
         return None
     image, pixels = loaded.image, loaded.facts["width"] * loaded.facts["height"]
     width, height = image.size
-    left, top = max(0, (width - 512) // 2), max(0, (height - 512) // 2)  # the middle is enough, and bounded
+    left, top = max(0, (width - 512) // 2), max(0, (height - 512) // 2)  # bounds the cost
     grey = np.asarray(image.crop((left, top, min(width, left + 512), min(height, top + 512))).convert("L"), np.float32)
     inner = grey[1:-1, 1:-1]
     laplacian = 4 * inner - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
@@ -80,15 +80,15 @@ def probe_table(
     """Measures every probe on a data set.
 
     Args:
-        encoded: N images, as bytes or paths; unreadable ones are left out.
+        encoded: N images, as bytes or paths; unreadable images are left out.
         labels: (N,) 0 = real, 1 = fake.
         groups: (N,) values that must not be split between folds, or None.
-        workers: threads that read images.
-        progress: wraps the running iterator, such as tqdm.
+        workers: number of threads that read images.
+        progress: wraps the iterator over the images, such as tqdm.
 
     Returns:
-        One row per probe: `probe`, `words`, `auc` (0..1 for fake, larger number = more fake; None where a class is
-        missing), `strength` (max(auc, 1 - auc): what the number is worth to somebody who knows its direction), `n`.
+        One row per probe: `probe`, `words` (its description), `auc` (of the statistic as a score for fake; None where
+        a class is missing), `strength` (max(auc, 1 - auc), the AUC in the better direction), `n`.
     """
     rows = list(progress(prefetch(probe_features, encoded, workers)))
     kept = np.array([row is not None for row in rows], dtype=bool)
@@ -96,18 +96,18 @@ def probe_table(
     groups = None if groups is None else np.asarray(groups)[kept]
     both = len(set(labels.tolist())) == 2
     table = []
-    for name, words in PROBES.items():
+    for name, description in PROBES.items():
         auc = None
         if both:
             values = np.array([row[name] for row in rows])
             auc = thumbnail_auc(values, labels, groups) if name == "thumbnail" else float(roc_auc_score(labels, values))
         strength = None if auc is None else max(auc, 1 - auc)
-        table.append({"probe": name, "words": words, "auc": auc, "strength": strength, "n": len(rows)})
+        table.append({"probe": name, "words": description, "auc": auc, "strength": strength, "n": len(rows)})
     return table
 
 
 def thumbnail_auc(thumbnails: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None) -> float | None:
-    """AUC of a logistic regression on (N, 48) thumbnails, each image scored by a model that has not seen it."""
+    """Cross-validated AUC of a logistic regression on (N, 48) thumbnails; None with too few images or groups."""
     units = [len(set(groups[labels == k].tolist())) if groups is not None else int((labels == k).sum()) for k in (0, 1)]
     if min(units) < FOLDS:
         return None

@@ -1,8 +1,8 @@
-"""report.md: what report.json says, for people, with the pictures in it."""
+"""Writes report.md: the figures of report.json as tables, with the plots."""
 
 from __future__ import annotations
 
-from train.evaluation.report_tables import DASH, hard_kinds, headline, table, with_interval
+from train.evaluation.report_tables import DASH, hard_kinds, key_figures, table, with_interval
 
 METRIC_ROWS = (
     ("images (real, fake)", None),
@@ -11,9 +11,9 @@ METRIC_ROWS = (
     ("accuracy", "accuracy"),
     ("balanced accuracy", "balanced_accuracy"),
     ("precision", "precision"),
-    ("recall: share of fakes found", "recall"),
+    ("recall: share of fakes detected", "recall"),
     ("F1", "f1"),
-    ("fakes found at 5 % false alarms", "tpr_at_5fpr"),
+    ("fakes detected at 5 % false alarms", "tpr_at_5fpr"),
     ("calibration error of p_fake (ECE)", "ece"),
     ("calibration error of the confidence", "ece_confidence"),
     ("Brier score", "brier"),
@@ -29,10 +29,10 @@ FAMILY_ROWS = (
     ("AI-generated images of a known family", "n"),
     ("the most likely family is right", "accuracy"),
     ("the same, mean over the families", "balanced_accuracy"),
-    ("share that got a name", "coverage"),
+    ("share with a named family", "coverage"),
     ("right among the named", "accuracy_named"),
     ("photographs", "n_real"),
-    ("photographs that got a name", "n_real_named"),
+    ("photographs with a named family", "n_real_named"),
 )
 TIER_PICTURES = (
     ("tiers.png", "Tiers"),
@@ -47,11 +47,11 @@ CLEAN_PICTURES = (
 
 
 def markdown(report: dict, pictures: set[str]) -> str:
-    """Writes the report.
+    """Returns the report as Markdown.
 
     Args:
         report: as saved in report.json.
-        pictures: names of the PNG files that were drawn.
+        pictures: names of the plots that were drawn.
     """
     tiers, model = report["tiers"], report["model"]
     first = next(iter(tiers))
@@ -69,7 +69,7 @@ def markdown(report: dict, pictures: set[str]) -> str:
         )
         + _tiny(report["tiny"]),
         "## Figures",
-        *headline(tiers),
+        *key_figures(tiers),
         *_images(pictures, (("risk_coverage.png", "Risk and coverage"),)),
         *hard_kinds(tiers),
         "## At the threshold",
@@ -96,7 +96,7 @@ def markdown(report: dict, pictures: set[str]) -> str:
 
 
 def _images(pictures: set[str], wanted) -> list[str]:
-    return [f"![{words}]({name})" for name, words in wanted if name in pictures]
+    return [f"![{title}]({name})" for name, title in wanted if name in pictures]
 
 
 def _counts(report: dict) -> str:
@@ -117,10 +117,10 @@ def _tiny(tiny: dict) -> str:
 
 def _by_tier(tiers: dict, rows, part: str, title: str) -> str:
     body = []
-    for words, key in rows:
+    for name, key in rows:
         values = [tier[part] for tier in tiers.values()]
         cells = [f"{v['n_real']:,}, {v['n_fake']:,}" for v in values] if key is None else [v[key] for v in values]
-        body.append([words, *cells])
+        body.append([name, *cells])
     return table([title, *tiers], body)
 
 
@@ -130,43 +130,52 @@ def _shift(tiers: dict) -> list[str]:
         for name, tier in tiers.items()
         for label, shift in tier.get("shift", {}).items()
     ]
-    header = ["score shift against clean", "mean change of z", "mean distance of p_fake", "share of verdicts changed"]
+    header = [
+        "score shift against clean",
+        "mean change of z",
+        "mean absolute change of p_fake",
+        "share of verdicts changed",
+    ]
     return [table(header, rows)] if rows else []
 
 
 def _groups(tiers: dict, column: str) -> str:
     others = [name for name in tiers if name != next(iter(tiers))]
-    found = {name: {row["name"]: row for row in tier["by"].get(column, [])} for name, tier in tiers.items()}
+    by_tier = {name: {row["name"]: row for row in tier["by"].get(column, [])} for name, tier in tiers.items()}
     header = [column, "real", "fake", "measured against", "AUC", *[f"AUC {name}" for name in others],
               "balanced accuracy", "mean score", "called fake", "unsure"]  # fmt: skip
     body = []
-    for name, row in next(iter(found.values())).items():
-        more = [found[tier].get(name, {}).get("auc") for tier in others]
+    for name, row in next(iter(by_tier.values())).items():
+        more = [by_tier[tier].get(name, {}).get("auc") for tier in others]
         body.append([name, row["n_real"], row["n_fake"], row["against"] or DASH,
                      with_interval(row["auc"], row.get("auc_ci")), *more, row["balanced_accuracy"],
                      row["mean_score"], row["called_fake"], row["unsure"]])  # fmt: skip
     return table(header, body)
 
 
-def _attribution(found: dict | None) -> list[str]:
-    if not found:
-        return []
-    return ["## Families of generators", *attribution_tables(found)]
+def _attribution(attribution: dict | None) -> list[str]:
+    return ["## Families of generators", *attribution_tables(attribution)] if attribution else []
 
 
-def attribution_tables(found: dict) -> list[str]:
-    """How well families are named: a table over the tiers, and of the first tier what was taken for what."""
-    tiers = found["tiers"]
-    text = "A family is named where the image is called AI-generated and the family's probability is at least "
-    text += f'{found["threshold"]:g}, "other" never. Images whose generator is unknown or a guess are left out.'
-    rows = [[words, *(tier[key] for tier in tiers.values())] for words, key in FAMILY_ROWS]
+def attribution_tables(attribution: dict) -> list[str]:
+    """Returns the accuracy of the named families per tier, and the confusion matrix of the first tier."""
+    tiers = attribution["tiers"]
+    text = "A family is named if the image is called AI-generated and the family's probability is at least "
+    text += f'{attribution["threshold"]:g}; "other" is never named. Images of unknown generators are left out.'
+    rows = [[name, *(tier[key] for tier in tiers.values())] for name, key in FAMILY_ROWS]
     first = next(iter(tiers.values()))
-    header = ["true family", "images", *(f"most likely {name}" for name in found["families"]), "named", "named right"]
+    header = [
+        "true family",
+        "images",
+        *(f"most likely {name}" for name in attribution["families"]),
+        "named",
+        "named right",
+    ]
     return [text, table(["families", *tiers], rows), table(header, confusion_rows(first["confusion"]))]
 
 
 def confusion_rows(confusion: list[dict]) -> list[list]:
-    """Rows of a table: a true family, its images, what they were taken for, how many were named, and named right."""
+    """Rows of a table: true family, number of images, most likely families, number named, number named right."""
     return [[row["family"], row["n"], *row["most_likely"].values(), row["n_named"], row["n_named_right"]]
             for row in confusion]  # fmt: skip
 
@@ -178,9 +187,9 @@ def _probes(report: dict) -> list[str]:
     rows = [[row["words"], row["auc"], row["strength"]] for row in report["probes"]]
     rows.append(["**the detector**", first["metrics"]["roc_auc"], None])
     n = report["probes"][0]["n"]
-    text = f"How well single numbers that should tell nothing separate the classes ({n:,} images, files as they are). "
-    text += "A detector that does not beat these clearly may have learned them."
-    return ["## Shortcut probes", text, table(["number", "AUC for fake", "AUC in its better direction"], rows)]
+    text = f"AUC of simple statistics that should not separate the classes ({n:,} images without degradation). "
+    text += "A detector that is not clearly better may have learned one of them."
+    return ["## Shortcut probes", text, table(["statistic", "AUC for fake", "AUC in its better direction"], rows)]
 
 
 def _curves(report: dict, pictures: set[str]) -> list[str]:
@@ -188,8 +197,8 @@ def _curves(report: dict, pictures: set[str]) -> list[str]:
         return []
     rows = [[row["words"], f"{row['level']:g}", row["auc"], row["auc_clean"], row["mean_abs_p"], row["false_alarms"]]
             for row in report["curves"]]  # fmt: skip
-    text = f"The same {report['curves'][0]['n']:,} images of the first tier, every one worn in the same way."
-    header = ["wear", "level", "AUC", "AUC unworn", "mean distance of p_fake", "reals called fake"]
+    text = f"The same {report['curves'][0]['n']:,} images of the first tier, all degraded identically."
+    header = ["degradation", "level", "AUC", "AUC without", "mean absolute change of p_fake", "reals called fake"]
     return ["## Robustness curves", text, *_images(pictures, (("curves.png", "Curves"),)), table(header, rows)]
 
 
@@ -197,7 +206,7 @@ def _latency(report: dict) -> list[str]:
     latency = report["latency_ms"]
     if not latency["n"]:
         return []
-    text = f"One by one, {latency['n']} images as they are: median {latency['median']:.1f} ms, 95 % under "
+    text = f"One image at a time, {latency['n']} undegraded images: median {latency['median']:.1f} ms, 95 % under "
     return ["## Latency", text + f"{latency['p95']:.1f} ms ({latency['where']})."]
 
 
@@ -207,5 +216,5 @@ def _dropped(report: dict) -> list[str]:
     keys = ("index", "file", "tier", "code", "message")
     rows = [[str(row[key]) for key in keys] for row in report["dropped"][:50]]
     more = f" The first {len(rows)} are listed, all are in report.json." if len(report["dropped"]) > len(rows) else ""
-    text = f"{len(report['dropped'])} images could not be scored and count nowhere.{more}"
-    return ["## Unreadable images", text, table(["index", "file", "tier", "code", "why"], rows)]
+    text = f"{len(report['dropped'])} images could not be scored and are in no figure.{more}"
+    return ["## Unreadable images", text, table(["index", "file", "tier", "code", "message"], rows)]

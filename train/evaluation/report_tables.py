@@ -14,14 +14,14 @@ RISK_ROWS = (
 
 
 def number(value, digits: int = 4) -> str:
-    """A figure for a table; a dash where it is not defined."""
+    """Formats a figure for a table; a dash where it is not defined."""
     if value is None:
         return DASH
     return f"{value:.{digits}f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def table(header: list[str], rows: list[list]) -> str:
-    """A Markdown table: first column left, the others right; cells of text are made safe."""
+    """Returns a Markdown table with text escaped: first column aligned left, the others right."""
     lines = [header, [":--"] + ["--:"] * (len(header) - 1)]
     lines += [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in rows]
     safe = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
@@ -29,21 +29,21 @@ def table(header: list[str], rows: list[list]) -> str:
 
 
 def with_interval(value: float | None, interval: list[float] | None) -> str:
-    """A figure with its 95 % interval, such as 0.893 (0.871 to 0.912)."""
+    """Formats a figure with its 95 % interval, such as 0.893 (0.871 to 0.912)."""
     if value is None:
         return DASH
     return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
 
 
-def headline(tiers: dict[str, dict]) -> list[str]:
-    """AUC over all images and inside sources with their intervals, and how accuracy rises with abstention."""
+def key_figures(tiers: dict[str, dict]) -> list[str]:
+    """Returns AUC over all images and inside sources with intervals, and accuracy over abstention, as Markdown."""
     values = list(tiers.values())
     rows = [
         ["AUC, all images", *(with_interval(tier["metrics"]["roc_auc"], tier["auc_ci"]) for tier in values)],
         ["AUC inside sources of both classes, mean",
          *(with_interval(tier["matched"]["auc"], tier["matched"]["ci"]) for tier in values)],
         ["number of those sources", *(tier["matched"]["sources"] for tier in values)],
-        *([words, *(tier["risk_coverage"][key] for tier in values)] for words, key in RISK_ROWS),
+        *([name, *(tier["risk_coverage"][key] for tier in values)] for name, key in RISK_ROWS),
     ]  # fmt: skip
     text = f"In brackets: 95 % intervals by bootstrap, for all images over {UNITS[values[0]['auc_ci_unit']]}, for the "
     text += "mean inside sources over those sources. Confidence is the distance of p_fake from the threshold."
@@ -51,7 +51,7 @@ def headline(tiers: dict[str, dict]) -> list[str]:
 
 
 def hard_kinds(tiers: dict[str, dict]) -> list[str]:
-    """Photographs called AI-generated per kind, the worst kind first; [] where the data name no kinds."""
+    """Returns the section on photographs called AI-generated per kind, worst first; [] where no kinds are named."""
     first, *others = tiers
     if not tiers[first]["hard_kinds"]:
         return []

@@ -1,6 +1,6 @@
-"""The run behind `train/evaluate.py`: score every image in every tier, measure, draw, and write the report.
+"""Runs `train/evaluate.py`: scores every image in every tier, computes the figures, draws, and writes the report.
 
-Scores come from `fakedet.Detector`, the code that users run, and from nowhere else.
+All scores come from `fakedet.Detector`, the code that users run.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tqdm.auto import tqdm
 from fakedet import Detector, __version__
 from fakedet.hub import ModelError
 from train.attribution.families import family_figures
-from train.data.filters import parse_where
 from train.data.sources import PrepareError
 from train.evaluation.curves import curve_rows
 from train.evaluation.dataset import TIERS, EvalSet, load_evalset
 from train.evaluation.drawing import draw
+from train.evaluation.options import parse_args
 from train.evaluation.probes import probe_table
 from train.evaluation.report import markdown
 from train.evaluation.scoring import measure_latency, score_tier
@@ -37,7 +37,7 @@ PACKAGES = ("torch", "timm", "transformers", "datasets", "evaluate", "scikit-lea
 
 
 def evaluate(args: argparse.Namespace, command: str) -> dict:
-    """Does the whole run and returns the report; files are in `args.output_dir`.
+    """Runs the evaluation, writes its files to `args.output_dir` and returns the report.
 
     Raises:
         PrepareError, ModelError: the data or the model cannot be used.
@@ -46,19 +46,8 @@ def evaluate(args: argparse.Namespace, command: str) -> dict:
     output.mkdir(parents=True, exist_ok=True)
     images = load_evalset(args.data, args.split, args.max_samples, args.seed, args.where, args.where_not)
     detector = Detector.from_pretrained(args.model, provenance=False)
-    rows, scores, dropped = np.arange(len(images)), {}, []
-    for name in args.tiers:
-        scores[name], lost = score_tier(detector, images, TIERS[name], rows, args.batch_size, args.num_workers)
-        dropped += lost
-        rows = rows[images.table["index"].iloc[rows].isin(scores[name]["index"]).to_numpy()]  # no second try
-        if not len(rows):
-            raise PrepareError(f"None of the {len(images)} images could be read; the first: {dropped[0]['message']}")
-    first = args.tiers[0]
-    threshold, labels = detector.config.threshold, images.table["label"]
-    tiny = int((scores[first][["width", "height"]].min(axis=1) < detector.config.tiny_side).sum())
-    tiers = {name: {"words": TIERS[name].words, **tier_summary(table, threshold)} for name, table in scores.items()}
-    for name in args.tiers[1:]:
-        tiers[name]["shift"] = score_shift(scores[first], scores[name])
+    scores, rows, dropped = score_tiers(detector, images, args)
+    clean = scores[args.tiers[0]]
     report = {
         "schema": "1",
         "command": command,
@@ -66,34 +55,21 @@ def evaluate(args: argparse.Namespace, command: str) -> dict:
         "data": args.data,
         "split": images.split,
         "where": {"only": args.where, "exclude": args.where_not},
-        "model": detector.model_facts,
-        "threshold": threshold,
-        "unsure_band": list(detector.config.unsure_band),
-        "tiny": {
-            "side": detector.config.tiny_side,
-            "unsure_band": list(detector.config.tiny_unsure_band),
-            "images": tiny,
-        },
-        "counts": {
-            "images": len(images),
-            "real": int((labels == 0).sum()),
-            "fake": int((labels == 1).sum()),
-            "scored": len(scores[first]),
-            "unreadable": len({entry["index"] for entry in dropped}),
-            "unlabelled": images.unlabelled,
-        },
+        **model_figures(detector, clean),
+        "counts": count_images(images, clean, dropped),
         "dropped": dropped,
-        "tiers": tiers,
+        "tiers": tier_figures(scores, detector.config.threshold),
         "attribution": attribution(scores, detector.config),
         "probes": run_probes(images, rows, args),
-        "curves": run_curves(detector, images, scores[first], rows, args),
+        "curves": run_curves(detector, images, clean, rows, args),
         "latency_ms": measure_latency(detector, images, rows),
-        "classification_report": classification_text(scores[first], threshold),
+        "classification_report": classification_text(clean, detector.config.threshold),
         "versions": versions(),
     }
     pictures = draw(output, images, scores, report, args.mistakes)
-    everything = pd.concat([table.assign(tier=name) for name, table in scores.items()])
-    everything.to_csv(output / "scores.csv", index=False, float_format="%.6g")
+    pd.concat([table.assign(tier=name) for name, table in scores.items()]).to_csv(
+        output / "scores.csv", index=False, float_format="%.6g"
+    )
     (output / "classification_report.txt").write_text(report["classification_report"], encoding="utf-8")
     text = json.dumps(plain(report), indent=2, allow_nan=False, ensure_ascii=False)
     (output / "report.json").write_text(text + "\n", encoding="utf-8")
@@ -101,8 +77,66 @@ def evaluate(args: argparse.Namespace, command: str) -> dict:
     return report
 
 
+def score_tiers(
+    detector: Detector, images: EvalSet, args: argparse.Namespace
+) -> tuple[dict[str, pd.DataFrame], np.ndarray, list[dict]]:
+    """Scores the images in every tier.
+
+    Returns:
+        Score table per tier, positions of the images that all tiers could read, and one entry per unreadable image.
+
+    Raises:
+        PrepareError: no image could be read.
+    """
+    rows, scores, dropped = np.arange(len(images)), {}, []
+    for name in args.tiers:
+        scores[name], unreadable = score_tier(detector, images, TIERS[name], rows, args.batch_size, args.num_workers)
+        dropped += unreadable
+        rows = rows[images.table["index"].iloc[rows].isin(scores[name]["index"]).to_numpy()]  # an image fails once
+        if not len(rows):
+            raise PrepareError(f"None of the {len(images)} images could be read; the first: {dropped[0]['message']}")
+    return scores, rows, dropped
+
+
+def model_figures(detector: Detector, clean: pd.DataFrame) -> dict:
+    """The detector's identity, threshold and bands, and how many images have a calibration as tiny images."""
+    config = detector.config
+    tiny = int((clean[["width", "height"]].min(axis=1) < config.tiny_side).sum())
+    return {
+        "model": detector.model_facts,
+        "threshold": config.threshold,
+        "unsure_band": list(config.unsure_band),
+        "tiny": {"side": config.tiny_side, "unsure_band": list(config.tiny_unsure_band), "images": tiny},
+    }
+
+
+def count_images(images: EvalSet, clean: pd.DataFrame, dropped: list[dict]) -> dict[str, int]:
+    """Counts the images by class and by what became of them."""
+    labels = images.table["label"]
+    return {
+        "images": len(images),
+        "real": int((labels == 0).sum()),
+        "fake": int((labels == 1).sum()),
+        "scored": len(clean),
+        "unreadable": len({entry["index"] for entry in dropped}),
+        "unlabelled": images.unlabelled,
+    }
+
+
+def tier_figures(scores: dict[str, pd.DataFrame], threshold: float) -> dict[str, dict]:
+    """Figures per tier: description (`words`), summary, and score shift against the first tier."""
+    first = next(iter(scores))
+    tiers = {
+        name: {"words": TIERS[name].description} | tier_summary(table, threshold) for name, table in scores.items()
+    }
+    for name in scores:
+        if name != first:
+            tiers[name]["shift"] = score_shift(scores[first], scores[name])
+    return tiers
+
+
 def attribution(scores: dict[str, pd.DataFrame], config) -> dict | None:
-    """How well the families of generators were named, tier by tier; None where the model or the data name none."""
+    """Accuracy of the generator families per tier; None where the model or the data name none."""
     if not config.families or "generator" not in next(iter(scores.values())):
         return None
     tiers = {name: figures for name, table in scores.items() if (figures := family_figures(table, config.families))}
@@ -110,7 +144,7 @@ def attribution(scores: dict[str, pd.DataFrame], config) -> dict | None:
 
 
 def run_probes(images: EvalSet, rows: np.ndarray, args: argparse.Namespace) -> list[dict]:
-    """Shortcut probes on up to `args.probe_samples` of the rows, chosen at random; [] when that is 0."""
+    """Measures shortcut probes on a random sample of up to `args.probe_samples` rows; [] when that is 0."""
     if args.probe_samples <= 0:
         return []
     rng = np.random.default_rng(args.seed)
@@ -123,7 +157,7 @@ def run_probes(images: EvalSet, rows: np.ndarray, args: argparse.Namespace) -> l
 
 
 def run_curves(detector: Detector, images: EvalSet, clean: pd.DataFrame, rows: np.ndarray, args) -> list[dict]:
-    """Robustness curves on up to `args.curve_samples` of the rows, chosen at random; [] when that is 0."""
+    """Measures robustness curves on a random sample of up to `args.curve_samples` rows; [] when that is 0."""
     if args.curve_samples <= 0:
         return []
     rng = np.random.default_rng(args.seed)
@@ -134,18 +168,18 @@ def run_curves(detector: Detector, images: EvalSet, clean: pd.DataFrame, rows: n
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a score depends on."""
-    found = {"fakedet": __version__, "python": platform.python_version()}
+    """Versions of the packages that a score depends on."""
+    installed = {"fakedet": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed
 
 
 def plain(value):
-    """The same with numpy's numbers as Python's and NaN as None, for JSON."""
+    """Returns a JSON-ready copy: numpy numbers become Python numbers, NaN and infinity None."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -153,37 +187,6 @@ def plain(value):
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="train/evaluate.py", description="Score labelled images and write a report.")
-    add = parser.add_argument
-    add("--model", default="bundled", help="Hub id (owner/name[@revision]), checkpoint folder, or bundled")
-    add("--data", required=True, help="prepared folder, folder with real/ and fake/, parquet, or Hub id")
-    add("--split", help="default: test, or the only split there is")
-    add("--output_dir", required=True)
-    add("--tiers", nargs="+", choices=list(TIERS), default=["clean"], help="wear, the same for both classes")
-    add("--batch_size", type=int, default=32)
-    add("--num_workers", type=int, default=2, help="threads that read and wear images ahead of the network")
-    add("--where", nargs="+", default=[], metavar="COLUMN=VALUE,...", help="score only rows with these values")
-    add("--where_not", nargs="+", default=[], metavar="COLUMN=VALUE,...", help="leave rows with these values out")
-    add("--max_samples", type=int, help="score a random part of this size")
-    add("--mistakes", type=int, default=24, help="images on the contact sheet; 0 draws none")
-    add("--probe_samples", type=int, default=5000, help="images for the shortcut probes; 0 leaves them out")
-    add("--curve_samples", type=int, default=0, help="images for the curves over JPEG quality, size, blur and so on")
-    add("--seed", type=int, default=0, help="of the random parts")
-    args = parser.parse_args(argv)
-    for name, low in (("batch_size", 1), ("num_workers", 0), ("max_samples", 1)):
-        value = getattr(args, name)
-        if value is not None and value < low:
-            parser.error(f"--{name} must be at least {low}")
-    args.tiers = list(dict.fromkeys(args.tiers))
-    try:
-        args.where, args.where_not = parse_where(args.where), parse_where(args.where_not)
-    except ValueError as error:
-        parser.error(str(error))
-    return args
 
 
 def main(argv: list[str] | None = None) -> int:

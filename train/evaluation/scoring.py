@@ -1,4 +1,4 @@
-"""Images of an evaluation through `fakedet.Detector`, the code that users run: their scores, and how long it takes."""
+"""Scores and latency of an evaluation's images with `fakedet.Detector`, the code that users run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def score_tier(
     """Scores images in one tier, with a progress bar.
 
     Args:
-        rows: (N,) which images of the set.
-        batch_size: images that the detector takes at once.
-        workers: threads that wear images ahead of the network.
+        rows: (N,) positions of the images in the set.
+        batch_size: images per batch of the detector.
+        workers: number of threads that degrade images ahead of the network.
 
     Returns:
         Score table (see summary.py), and one entry per image that could not be scored.
@@ -42,7 +42,7 @@ def score_tier(
             yield encoded
 
     table = images.table.iloc[rows].reset_index(drop=True)
-    found, dropped = [], []
+    scored, dropped = [], []
     results = detector.predict_many(feed(), batch_size=batch_size)
     for place, verdict in enumerate(tqdm(results, total=len(rows), unit="images", desc=f"Scoring, tier {tier.name}")):
         index = int(table["index"][place])
@@ -52,29 +52,30 @@ def score_tier(
         else:
             size = verdict.image["width"], verdict.image["height"]
             row = (place, names[place], *size, float(verdict.p_fake), float(verdict.logit), verdict.verdict)
-            found.append((*row, next(iter(verdict.families or ()), ""), next(iter(verdict.generator or ()), "")))
+            scored.append((*row, next(iter(verdict.families or ()), ""), next(iter(verdict.generator or ()), "")))
     columns = ["place", "file", "width", "height", "p_fake", "z", "verdict", "family", "family_named"]
-    scored = pd.DataFrame(found, columns=columns).set_index("place")
+    scores = pd.DataFrame(scored, columns=columns).set_index("place")
     if not detector.config.families:
-        scored = scored.drop(columns=["family", "family_named"])
-    return table.join(scored, how="inner").reset_index(drop=True), dropped
+        scores = scores.drop(columns=["family", "family_named"])
+    return table.join(scores, how="inner").reset_index(drop=True), dropped
 
 
-def measure_latency(detector: Detector, images: EvalSet, rows: np.ndarray, most: int = LATENCY_IMAGES) -> dict:
-    """Milliseconds from file to verdict, one image at a time, on up to `most` of the rows, evenly spread."""
+def measure_latency(detector: Detector, images: EvalSet, rows: np.ndarray, max_images: int = LATENCY_IMAGES) -> dict:
+    """Measures milliseconds from file to verdict, one image at a time, on up to `max_images` evenly spaced rows."""
     import torch
 
     where = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} CPU threads"
     if torch.cuda.is_available():
         where += f", {torch.cuda.get_device_name()}"
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))] if len(rows) else rows
-    taken = []
+    if len(rows):
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(max_images, len(rows))).astype(int))]
+    milliseconds = []
     warm_up = rows[:3]
     for row in tqdm(np.concatenate([warm_up, rows]), unit="images", desc="Measuring latency"):
         encoded, _ = images.encoded(row)
         start = time.perf_counter()
         detector.predict(encoded)
-        taken.append(1000 * (time.perf_counter() - start))
-    taken = taken[len(warm_up) :]
-    median, p95 = (float(np.percentile(taken, q)) for q in (50, 95)) if taken else (None, None)
-    return {"n": len(taken), "median": median, "p95": p95, "where": where}
+        milliseconds.append(1000 * (time.perf_counter() - start))
+    milliseconds = milliseconds[len(warm_up) :]
+    median, p95 = (float(np.percentile(milliseconds, q)) for q in (50, 95)) if milliseconds else (None, None)
+    return {"n": len(milliseconds), "median": median, "p95": p95, "where": where}

@@ -1,4 +1,4 @@
-"""From a table of scored images to the figures of a report; no model and no file in here.
+"""Figures of a report, computed from a table of scored images; needs no model and reads no file.
 
 A score table is a pandas DataFrame with one row per image and the columns index, file, label (0 real, 1 fake),
 p_fake (0..1), z (raw logit), verdict ("real", "fake" or "unsure"), and where the data has them source, generator,
@@ -19,7 +19,7 @@ BY = ("source", "generator", "content")
 
 
 def tier_summary(scores: pd.DataFrame, threshold: float) -> dict:
-    """Figures of one tier.
+    """Computes the figures of one tier.
 
     Returns:
         `metrics` (as `detection_metrics`), `auc_ci` ([low, high] or None) and `auc_ci_unit` (what its bootstrap
@@ -40,12 +40,12 @@ def tier_summary(scores: pd.DataFrame, threshold: float) -> dict:
 
 
 def has_values(scores: pd.DataFrame, column: str) -> bool:
-    """Whether the column is there and says something about at least one image."""
+    """Returns whether the column exists and has a value for at least one image."""
     return column in scores.columns and bool(scores[column].fillna("").astype(str).str.len().gt(0).any())
 
 
 def three_answers(scores: pd.DataFrame) -> dict:
-    """Figures of the answers real, fake and unsure, as shares 0..1 (None where there is nothing to divide by).
+    """Measures the answers real, fake and unsure, as shares 0..1 (None where there are no images to divide by).
 
     Returns:
         `coverage`: share that is not unsure, and `coverage_real`, `coverage_fake` by class; `accuracy_decided`: share
@@ -90,15 +90,15 @@ def hard_kinds(scores: pd.DataFrame) -> list[dict]:
 
 
 def group_rows(scores: pd.DataFrame, column: str, threshold: float) -> list[dict]:
-    """Figures per value of a column, the hardest first.
+    """Computes figures per value of a column, lowest AUC first.
 
-    A group that holds both classes is measured inside itself (`against` = "itself"), which is the fairest comparison:
-    same subject matter, same pipeline. A group of one class is measured against all images of the other class. In the
-    column generator only fakes are grouped, always against all reals: there, a real's value names its collection.
+    A group with both classes is measured inside itself (`against` = "itself"): the classes share subject and
+    processing, so the comparison is fair. A group of one class is measured against all images of the other class. In
+    the column generator only fakes are grouped, against all reals, because a real's value names its collection.
 
     Returns:
         Rows with `name`, `n_real`, `n_fake`, `against`, `auc`, `balanced_accuracy` (at the threshold), `accuracy` and
-        `mean_score` (mean p_fake) of the group's own images, and the shares `called_fake` and `unsure` of its verdicts.
+        `mean_score` (mean p_fake) of the group's own images, and the shares `called_fake` and `unsure` of verdicts.
         Rows of sources have `auc_ci`, [low, high] or None, by bootstrap over the source's groups.
     """
     reals, fakes = scores[scores["label"] == 0], scores[scores["label"] == 1]
@@ -127,34 +127,34 @@ def group_rows(scores: pd.DataFrame, column: str, threshold: float) -> list[dict
     return sorted(rows, key=lambda row: (row["auc"] is None, row["auc"], row["name"]))
 
 
-def score_shift(clean: pd.DataFrame, worn: pd.DataFrame) -> dict:
-    """How far wear moves the score of the same image: real and fake went through the same, so both should stay.
+def score_shift(clean: pd.DataFrame, degraded: pd.DataFrame) -> dict:
+    """Measures how far a degradation moves the scores of the same images.
 
     Returns:
-        For `real` and `fake`: mean change of z (`mean_z`), mean distance of p_fake (`mean_abs_p`), and the share whose
-        verdict changed (`verdict_changed`); None where a class is missing.
+        For `real` and `fake`: mean change of z (`mean_z`), mean absolute change of p_fake (`mean_abs_p`), and the share
+        of images whose verdict changed (`verdict_changed`); None where a class is missing.
     """
-    both = clean.merge(worn, on="index", suffixes=("", "_worn"))
+    both = clean.merge(degraded, on="index", suffixes=("", "_degraded"))
     result = {}
     for label, name in enumerate(("real", "fake")):
         rows = both[both["label"] == label]
         result[name] = {
-            "mean_z": _mean(rows["z_worn"] - rows["z"]),
-            "mean_abs_p": _mean((rows["p_fake_worn"] - rows["p_fake"]).abs()),
-            "verdict_changed": _mean(rows["verdict_worn"] != rows["verdict"]),
+            "mean_z": _mean(rows["z_degraded"] - rows["z"]),
+            "mean_abs_p": _mean((rows["p_fake_degraded"] - rows["p_fake"]).abs()),
+            "verdict_changed": _mean(rows["verdict_degraded"] != rows["verdict"]),
         }
     return result
 
 
-def worst_mistakes(scores: pd.DataFrame, threshold: float, most: int) -> pd.DataFrame:
-    """The rows on the wrong side of the threshold, the most confident first."""
+def worst_mistakes(scores: pd.DataFrame, threshold: float, max_rows: int) -> pd.DataFrame:
+    """Returns up to `max_rows` rows on the wrong side of the threshold, the most confident first."""
     wrong = scores[(scores["p_fake"] >= threshold) != (scores["label"] == 1)]
     order = (wrong["p_fake"] - wrong["label"]).abs().sort_values(ascending=False, kind="stable").index
-    return wrong.loc[order[:most]]
+    return wrong.loc[order[:max_rows]]
 
 
 def classification_text(scores: pd.DataFrame, threshold: float) -> str:
-    """scikit-learn's classification report at the threshold."""
+    """Returns scikit-learn's classification report at the threshold."""
     called = (scores["p_fake"] >= threshold).astype(int)
     return classification_report(
         scores["label"], called, labels=[0, 1], target_names=["real", "fake"], digits=4, zero_division=0
