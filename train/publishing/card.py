@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from fakedet.network.configuration import FakeDetConfig
 from train.evaluation.report import table
-from train.publishing import card_figures as figures
-from train.publishing.card_network import network_facts
-from train.publishing.model_index import eval_results, front_matter
+
+from . import card_figures as figures
+from .card_network import network_facts
+from .model_index import eval_results, front_matter
 
 BUNDLED = "fakedet"  # title of the card of the checkpoint that lies in the package
 ABOUT = "Tells a camera photograph (label 0, `real`) from an AI-generated image (label 1, `fake`), or answers `unsure`."

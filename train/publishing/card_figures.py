@@ -6,7 +6,8 @@ Tables per source and per generator stay in report.json.
 from __future__ import annotations
 
 from train.evaluation.report_tables import number, table
-from train.publishing.model_index import all_reports
+
+from .model_index import all_reports
 
 PICTURES = {
     "confusion_matrix.png": "Confusion matrix",

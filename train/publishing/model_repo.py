@@ -9,10 +9,11 @@ import fakedet
 from fakedet.hub import checkpoint as hub
 from train.learning.record import NAME as RECORD
 from train.learning.record import private_paths
-from train.publishing.card import CardSource, model_card
-from train.publishing.card_figures import PICTURES
-from train.publishing.model_index import all_reports
-from train.publishing.push import Plan, PublishError
+
+from .card import CardSource, model_card
+from .card_figures import PICTURES
+from .model_index import all_reports
+from .push import Plan, PublishError
 
 CODE = ("configuration.py", "model.py", "views.py", "processing.py")
 AUTO_MAP = {

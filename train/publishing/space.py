@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from train.publishing.push import Plan, PublishError, client, sentence
+from .push import Plan, PublishError, client, sentence
 
 ROOT = Path(__file__).resolve().parents[2]
 TOP = ("app.py", "requirements.txt", "LICENSE")
