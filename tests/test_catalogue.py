@@ -282,6 +282,21 @@ def test_the_history_of_another_branch_is_searched(tmp_path):
     assert len(rows(tmp_path)) == 1
 
 
+def test_the_history_of_a_merge_is_searched(tmp_path):
+    folder = tmp_path / "mirror" / "ann+one" / "repo"
+    commit(folder, b_png=encode(2))
+    git(folder, "checkout", "-q", "-b", "side")
+    commit(folder, c_png=encode(3))
+    git(folder, "checkout", "-q", "-b", "merged", "main")
+    commit(folder, d_png=encode(4))
+    git(folder, "merge", "-q", "--no-commit", "side")
+    commit(folder, a_png=encode(1))
+    git(folder, "checkout", "-q", "main")
+    one(tmp_path, encode(1), commit="1" * 40)
+    run(tmp_path)
+    assert len(rows(tmp_path)) == 1
+
+
 @pytest.mark.parametrize("name", ["ünï cödé.png", "[a]*?.png", '"quoted".png', "-n.png"])
 def test_odd_file_names_are_found_in_the_commit_and_in_the_history(tmp_path, name):
     folder = tmp_path / "mirror" / "ann+one" / "repo"
