@@ -2,94 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import http.server
 import io
 import json
 import threading
 
-import numpy as np
 import pytest
-from c2pa import Builder, C2paSignerInfo, Context, Signer
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from c2pa_material import MIMES, Authority, picture
 from PIL import Image
 
 from fakedet.provenance import c2pa as reader
 from fakedet.provenance import join, read_provenance
-
-TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-MIMES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "AVIF": "image/avif"}
-
-
-def picture(fmt, seed=0):
-    small = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(small).resize((128, 128), Image.Resampling.BICUBIC).save(out, fmt)
-    return out.getvalue()
-
-
-def certificate(name, key, issuer, issuer_key, ca=False):
-    names = [(NameOID.ORGANIZATION_NAME, f"{name} Org"), (NameOID.COMMON_NAME, name)]
-    subject = x509.Name([x509.NameAttribute(*pair) for pair in names])
-    now = dt.datetime.now(dt.UTC)
-    usage = dict.fromkeys((
-        "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only",
-        "decipher_only",
-    ), False)  # fmt: skip
-    builder = (
-        x509.CertificateBuilder().subject_name(subject).issuer_name(issuer.subject if issuer else subject)
-        .public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=30))
-        .add_extension(x509.BasicConstraints(ca, None), critical=True)
-        .add_extension(x509.KeyUsage(digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, **usage), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-    )  # fmt: skip
-    if not ca:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
-
-
-class Authority:
-    """A root certificate made for this run, and one signer under it."""
-
-    def __init__(self):
-        root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-        root = certificate("Test Root", root_key, None, root_key, ca=True)
-        leaf = certificate("Test Signer", key, root, root_key)
-        pem = [c.public_bytes(serialization.Encoding.PEM) for c in (leaf, root)]
-        self.root, self.chain = pem[1].decode(), b"".join(pem)
-        self.key = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-
-    def sign(self, data, fmt, kind=None, action="c2pa.created", parent=None, part=None, remote=None):
-        """Sign `data`; `parent` and `part` are signed files it was made from."""
-        acts = [{"action": action} | ({"digitalSourceType": TYPES + kind} if kind else {})]
-        if parent:
-            acts[0]["parameters"] = {"ingredientIds": ["parentOf"]}
-        if part:
-            acts.append({"action": "c2pa.placed", "parameters": {"ingredientIds": ["componentOf"]}})
-        manifest = {
-            "claim_generator_info": [{"name": "Test Generator", "version": "7"}],
-            "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": acts}}],
-        }
-        info = C2paSignerInfo("es256", self.chain, self.key, None)
-        with Context.from_dict({"verify": {"verify_after_sign": False}}) as context:
-            builder = Builder(manifest, context)
-            for source, relation in ((parent, "parentOf"), (part, "componentOf")):
-                if source:
-                    ingredient = {"title": relation, "relationship": relation, "label": relation}
-                    builder.add_ingredient(json.dumps(ingredient), MIMES[fmt], io.BytesIO(source))
-            if remote:
-                builder.set_no_embed()
-                builder.set_remote_url(remote)
-            out = io.BytesIO()
-            builder.sign(Signer.from_info(info), MIMES[fmt], io.BytesIO(data), out)
-        return out.getvalue()
 
 
 @pytest.fixture(scope="module")
