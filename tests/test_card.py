@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 
 from fakedet import FakeDetConfig
 from train.combine import combined_record
+from train.learning.record import private_paths
 from train.publish import main as publish
 from train.publishing.card import CardSource, model_card
 from train.publishing.card_network import describe_views
@@ -171,3 +172,8 @@ def test_of_a_joined_checkpoint_the_tiny_networks_record_is_taken(tmp_path):
 
 def test_without_a_record_of_the_main_network_there_is_none(tmp_path):
     assert combined_record(tmp_path, tmp_path) is None
+
+
+def test_absolute_paths_are_not_published():
+    text = private_paths("finetune.py --train_dir /home/me/data/mine --config train/configs/a.yaml '/srv/x y' lab/one")
+    assert "/home" not in text and " mine " in text and "train/configs/a.yaml" in text and "lab/one" in text

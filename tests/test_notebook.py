@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 from huggingface_hub import ModelCard
 from nbclient import NotebookClient
-from test_publish import TINY, draw_photos
+from publish_material import TINY, draw_photos
 
 ROOT = Path(__file__).resolve().parents[1]
 
