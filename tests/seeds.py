@@ -1,6 +1,6 @@
-"""Small valid pictures of every format and mode, made in code: what the fuzzer, the soak and the API tests begin with.
+"""Small valid pictures of every format and mode, made in code, for the fuzzer, the soak and the API tests.
 
-python tests/seeds.py FOLDER     # writes them all, to look at
+`python tests/seeds.py FOLDER` writes them all.
 """
 
 from __future__ import annotations
@@ -40,12 +40,14 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     """The bytes of a file of Pillow's format `kind`."""
     buffer = io.BytesIO()
     options = {**options, "append_images": [frame.copy() for frame in options.get("append_images", ())]}
-    image.copy().save(buffer, kind, **options)  # copies, for Pillow leaves its encoder's settings on what it saves
+    image.copy().save(
+        buffer, kind, **options
+    )  # copies, because Pillow leaves encoder settings on the image that it saves
     return buffer.getvalue()
 
 
 def camera_exif(orientation: int = 6) -> Image.Exif:
-    """What a camera writes: maker, exposure, a place, a comment."""
+    """Return EXIF as a camera writes it: maker, exposure, a place, a comment."""
     exif = Image.Exif()
     exif[0x010F], exif[0x0110], exif[0x0112], exif[0x0131] = "Maker", "Model 1", orientation, "firmware 1.0"
     detail, place = exif.get_ifd(0x8769), exif.get_ifd(0x8825)
@@ -61,7 +63,7 @@ def chunk(name: bytes, data: bytes = b"") -> bytes:
 
 
 def interlaced_png() -> bytes:
-    """8 x 8 grey, Adam7: Pillow reads that, but does not write it."""
+    """8 x 8 grey, Adam7, which Pillow reads but does not write."""
     passes = [(1, 1), (1, 1), (2, 1), (2, 2), (4, 2), (4, 4), (8, 4)]  # width and height of each pass
     rows = b"".join((b"\0" + bytes(range(w))) * h for w, h in passes)
     head = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 1)
@@ -82,22 +84,40 @@ def bmp_rle() -> bytes:
     return struct.pack("<2sIHHI", b"BM", 0, 0, 0, 1078) + head + bytes(range(256)) * 4 + rows
 
 
+Recipe = tuple[Image.Image, str, dict[str, Any]]  # picture, Pillow's format, options of `save`
+
+
 def seeds() -> dict[str, bytes]:
-    """Name to bytes. A format that this Pillow cannot write is left out."""
-    rgb, frames = picture(), [picture().rotate(90 * turn) for turn in (1, 2)]
-    grey, rgba, palette = rgb.convert("L"), rgb.convert("RGBA"), rgb.quantize(16)
+    """Return files by name. A format that this Pillow cannot write is left out."""
+    rgb = picture()
+    grey, rgba = rgb.convert("L"), rgb.convert("RGBA")
     rgba.putalpha(grey)
     deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
-    real = Image.fromarray(np.asarray(grey).astype(np.float32) / 255)
-    exif, many = camera_exif(), {"save_all": True, "append_images": frames}
+    files = {"interlaced.png": interlaced_png(), "rle.bmp": bmp_rle()}
+    for name, (image, kind, options) in (
+        _common(rgb, rgba, deep) | _tiffs(rgb, rgba, deep) | _avifs(rgb, rgba)
+    ).items():
+        try:
+            files[name] = encoded(image, kind, **options)
+        except (KeyError, OSError):
+            continue
+    jpeg = files["baseline.jpg"]
+    files["iptc.jpg"] = jpeg[:2] + iptc_segment() + jpeg[2:]
+    return files | _heif(rgb, rgba)
+
+
+def _several() -> dict[str, Any]:
+    """Return the options of a file of three pictures."""
+    return {"save_all": True, "append_images": [picture().rotate(90 * turn) for turn in (1, 2)]}
+
+
+def _common(rgb: Image.Image, rgba: Image.Image, deep: Image.Image) -> dict[str, Recipe]:
+    grey, palette, exif, many = rgb.convert("L"), rgb.quantize(16), camera_exif(), _several()
     texts = PngImagePlugin.PngInfo()
     texts.add_text("parameters", A1111)
     texts.add_text("prompt", COMFY, zip=True)
     texts.add_itxt("XML:com.adobe.xmp", XMP.decode(), zip=True)
-    lab = ImageCms.profileToProfile(
-        rgb, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
-    )
-    made: dict[str, tuple[Image.Image, str, dict]] = {
+    return {
         "baseline.jpg": (rgb, "JPEG", {"exif": exif, "comment": b"hello"}),
         "progressive.jpg": (rgb, "JPEG", {"progressive": True, "subsampling": 0, "xmp": XMP}),
         "grey.jpg": (grey, "JPEG", {"restart_marker_blocks": 2}),
@@ -120,6 +140,15 @@ def seeds() -> dict[str, bytes]:
         "palette.bmp": (palette, "BMP", {}),
         "bits.bmp": (rgb.convert("1"), "BMP", {}),
         "rgba.bmp": (rgba, "BMP", {}),
+    }
+
+
+def _tiffs(rgb: Image.Image, rgba: Image.Image, deep: Image.Image) -> dict[str, Recipe]:
+    palette, exif, many = rgb.quantize(16), camera_exif(), _several()
+    real = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.float32) / 255)
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    lab = ImageCms.profileToProfile(rgb, *profiles, outputMode="LAB")
+    return {
         "raw.tif": (rgb, "TIFF", {"exif": exif}),
         "two.tif": (rgb, "TIFF", many),
         "deflate.tif": (rgba, "TIFF", {"compression": "tiff_adobe_deflate"}),
@@ -133,33 +162,30 @@ def seeds() -> dict[str, bytes]:
         "cmyk.tif": (rgb.convert("CMYK"), "TIFF", {}),
         "lab.tif": (lab, "TIFF", {}),
         "big.tif": (rgb, "TIFF", {"big_tiff": True}),
+    }
+
+
+def _avifs(rgb: Image.Image, rgba: Image.Image) -> dict[str, Recipe]:
+    exif, many = camera_exif(), _several()
+    return {
         "lossy.avif": (rgb, "AVIF", {"exif": exif.tobytes(), "xmp": XMP, "quality": 60}),
         "alpha.avif": (rgba, "AVIF", {"quality": 40}),
         "animated.avif": (rgb, "AVIF", many),
     }
-    found = {"interlaced.png": interlaced_png(), "rle.bmp": bmp_rle()}
-    for name, (image, kind, options) in made.items():
-        try:
-            found[name] = encoded(image, kind, **options)
-        except (KeyError, OSError):
-            continue
-    jpeg = found["baseline.jpg"]
-    found["iptc.jpg"] = jpeg[:2] + iptc_segment() + jpeg[2:]
-    return found | _heif(rgb, rgba)
 
 
 def _heif(rgb: Image.Image, rgba: Image.Image) -> dict[str, bytes]:
     from pillow_heif import from_pillow
 
-    found = {}
+    files = {}
     for name, image in (("rgb.heic", rgb), ("rgba.heic", rgba)):
         buffer = io.BytesIO()
         try:
             from_pillow(image).save(buffer, exif=camera_exif().tobytes(), quality=60)
         except (RuntimeError, OSError, ValueError):  # a build without an encoder
             continue
-        found[name] = buffer.getvalue()
-    return found
+        files[name] = buffer.getvalue()
+    return files
 
 
 if __name__ == "__main__":

@@ -23,9 +23,10 @@ from pathlib import Path
 
 import httpx
 from conftest import App, photo_like
-from corpus import Memory, outcome
-from fuzz import next_input
+from mutations import next_input
+from process_stats import Memory
 from seeds import encoded, seeds
+from surfaces import outcome
 
 MAX_GROWTH = 0.10
 PICTURE = {"_type": "gradio.FileData"}

@@ -40,8 +40,8 @@ def test_every_format_comes_back_as_this_process_would_read_it(pool):
         here, there = open_image(data), pool.load(data)
         assert np.array_equal(np.asarray(here.image), np.asarray(there.image)), name
         assert (here.facts, here.notes) == (there.facts, there.notes), name
-        said = read_provenance(data, image=here.image).to_dict() | {"ms": 0}
-        assert there.provenance.to_dict() | {"ms": 0} == said, name
+        expected = read_provenance(data, image=here.image).to_dict() | {"ms": 0}
+        assert there.provenance.to_dict() | {"ms": 0} == expected, name
 
 
 def test_refusals_keep_their_type_and_the_file_name(pool, tmp_path):

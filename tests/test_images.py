@@ -141,8 +141,8 @@ def test_a_folder_is_walked_in_sorted_order_without_hidden_files(tmp_path):
     for name in ("b.PNG", "a.jpg", "sub/c.webp", "sub/d.txt", ".hidden.png", ".git/e.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    found = [path.relative_to(tmp_path).as_posix() for path in iter_image_files(tmp_path)]
-    assert found == ["a.jpg", "b.PNG", "sub/c.webp"]
+    result = [path.relative_to(tmp_path).as_posix() for path in iter_image_files(tmp_path)]
+    assert result == ["a.jpg", "b.PNG", "sub/c.webp"]
     assert list(iter_image_files(tmp_path / "sub" / "d.txt")) == [tmp_path / "sub" / "d.txt"]
     with pytest.raises(NotFound):
         iter_image_files(tmp_path / "none")

@@ -106,10 +106,10 @@ def test_any_container_is_read_or_refused_and_its_metadata_is_plain(data):
     except ImageError as error:
         image = None
         assert str(error).endswith(".") and "\n" not in str(error) and len(str(error)) < 250
-    found = read_provenance(data, image=image)
-    joined = join("unsure", 0.5, found)
-    assert len(json.dumps([found.to_dict(), joined.to_dict()], allow_nan=False)) < 40_000
-    assert "<script" not in to_html(found, joined)
+    result = read_provenance(data, image=image)
+    joined = join("unsure", 0.5, result)
+    assert len(json.dumps([result.to_dict(), joined.to_dict()], allow_nan=False)) < 40_000
+    assert "<script" not in to_html(result, joined)
 
 
 @often
@@ -147,9 +147,9 @@ places = st.sampled_from(["parameters", "prompt", "workflow", "Comment", "invoke
 def test_any_json_may_stand_where_a_generator_writes_its_own(value, key, nested):
     text = json.dumps({"1": value} if nested else value)
     base = whole["bits.png"]
-    found = read_provenance(base[:33] + chunk(b"tEXt", key.encode() + b"\0" + text.encode()) + base[33:])
-    assert len(json.dumps(found.to_dict(), allow_nan=False)) < 20_000
-    assert all(note.endswith(".") for note in found.notes)
+    result = read_provenance(base[:33] + chunk(b"tEXt", key.encode() + b"\0" + text.encode()) + base[33:])
+    assert len(json.dumps(result.to_dict(), allow_nan=False)) < 20_000
+    assert all(note.endswith(".") for note in result.notes)
 
 
 shapes = st.lists(st.integers(0, 9), min_size=0, max_size=4).map(tuple)

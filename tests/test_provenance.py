@@ -31,8 +31,8 @@ def test_iptc_credit_is_read():
     # Google's mark also stands in IPTC IIM, the older form.
     iim = b"\x1c\x02\x6e" + struct.pack(">H", 19) + b"Made with Google AI"
     block = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iim)) + iim + b"\0" * (len(iim) % 2)
-    found = read_provenance(jpeg_with((0xED, block)))
-    assert found.iptc_xmp["credit"] == "Made with Google AI" and found.generator["container_field"] == "IPTC Credit"
+    result = read_provenance(jpeg_with((0xED, block)))
+    assert result.iptc_xmp["credit"] == "Made with Google AI" and result.generator["container_field"] == "IPTC Credit"
 
 
 @pytest.mark.parametrize("form", ["attribute", "element", "resource"])
@@ -60,24 +60,24 @@ def test_marker_text_behind_the_image_is_not_believed(fmt):
     spoof = (
         chunk(b"tEXt", b"parameters\0" + A1111.encode()) + b"caBXjumbc2pa" + xmp(f'xmp:x="{TYPES}"') + A1111.encode()
     )
-    found = read_provenance(save(fmt) + spoof)
-    assert found.generator is None and found.c2pa is None and found.iptc_xmp is None
+    result = read_provenance(save(fmt) + spoof)
+    assert result.generator is None and result.c2pa is None and result.iptc_xmp is None
 
 
 def test_marker_text_inside_another_chunk_is_not_believed():
     # The bytes are there, but not in a field that a generator writes.
-    found = read_provenance(with_chunk(b"prIV", chunk(b"tEXt", b"parameters\0" + A1111.encode())))
-    assert found.generator is None
+    result = read_provenance(with_chunk(b"prIV", chunk(b"tEXt", b"parameters\0" + A1111.encode())))
+    assert result.generator is None
 
 
 def test_camera_fields_are_read_and_coordinates_never_shown():
     # A place is private: only that there is one is said.
-    found = read_provenance(save("JPEG", exif=camera_exif()))
-    camera = found.camera
+    result = read_provenance(save("JPEG", exif=camera_exif()))
+    camera = result.camera
     assert (camera["make"], camera["model"], camera["lens"]) == ("Maker", "Model 5", "50mm F1.8")
     assert camera["exposure"] == {"time": "1/250 s", "f_number": 2.8, "iso": 200.0, "focal_length_mm": 50.0}
     assert camera["gps_present"] is True and camera["maker_note"] is True
-    text = json.dumps(found.to_dict() | {"ms": 0}) + html.unescape(to_html(found))
+    text = json.dumps(result.to_dict() | {"ms": 0}) + html.unescape(to_html(result))
     assert not any(part in text for part in ("48.", "51.", "29.6", "17.0", "40.2"))
 
 
@@ -93,8 +93,8 @@ def test_preview_is_compared_with_the_picture(seed, same, given):
     # A preview that shows another picture tells of an edit, decoded by the caller or not.
     image = picture(640, 480)
     data = save("JPEG", image, exif=thumbnail_exif(picture(640, 480, seed).resize((160, 120))))
-    found = read_provenance(data, image=image if given else None)
-    assert found.camera["thumbnail_consistent"] is same
+    result = read_provenance(data, image=image if given else None)
+    assert result.camera["thumbnail_consistent"] is same
 
 
 def test_preview_of_a_turned_photo_fits():
@@ -108,8 +108,8 @@ def test_preview_of_a_turned_photo_fits():
 @pytest.mark.parametrize("quality", [10, 49, 50, 75, 95])
 def test_jpeg_quality_is_read_from_its_tables(quality):
     # Standard tables name their quality exactly.
-    found = read_provenance(save("JPEG", quality=quality)).jpeg
-    assert found["quality"] == quality and found["tables_family"].startswith("standard")
+    result = read_provenance(save("JPEG", quality=quality)).jpeg
+    assert result["quality"] == quality and result["tables_family"].startswith("standard")
 
 
 def test_own_tables_are_told_from_standard_ones():
@@ -120,5 +120,5 @@ def test_own_tables_are_told_from_standard_ones():
 
 def test_a_file_that_says_nothing_has_no_evidence():
     # Absence is reported as absence.
-    found = read_provenance(save("PNG"))
-    assert found.evidence == () and found.notes == () and found.generator is found.c2pa is found.camera is None
+    result = read_provenance(save("PNG"))
+    assert result.evidence == () and result.notes == () and result.generator is result.c2pa is result.camera is None

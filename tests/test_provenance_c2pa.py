@@ -28,10 +28,10 @@ def no_trust_list(monkeypatch):
 @pytest.mark.parametrize("fmt", MIMES)
 def test_signed_files_are_read_whole(authority, fmt):
     # Signer, tool, actions and source type are what a user wants to see.
-    found = read_provenance(authority.sign(picture(fmt), fmt, "trainedAlgorithmicMedia")).c2pa
-    assert found["state"] == "valid_untrusted" and found["digital_source_type"] == "trainedAlgorithmicMedia"
-    assert found["signer"] == "Test Signer, Test Signer Org" and found["claim_generator"] == "Test Generator 7"
-    assert found["actions"] == ["c2pa.created"] and found["source_from"] == "manifest"
+    result = read_provenance(authority.sign(picture(fmt), fmt, "trainedAlgorithmicMedia")).c2pa
+    assert result["state"] == "valid_untrusted" and result["digital_source_type"] == "trainedAlgorithmicMedia"
+    assert result["signer"] == "Test Signer, Test Signer Org" and result["claim_generator"] == "Test Generator 7"
+    assert result["actions"] == ["c2pa.created"] and result["source_from"] == "manifest"
 
 
 @pytest.mark.parametrize("way", ["argument", "environment"])
@@ -41,8 +41,8 @@ def test_a_signer_under_a_given_anchor_is_trusted(authority, way, monkeypatch, t
     if way == "environment":
         (tmp_path / "trust.pem").write_text(authority.root)
         monkeypatch.setenv(reader.TRUST_VARIABLE, str(tmp_path / "trust.pem"))
-    found = read_provenance(data, trust_anchors=authority.root if way == "argument" else None)
-    assert found.c2pa["state"] == "valid_trusted"
+    result = read_provenance(data, trust_anchors=authority.root if way == "argument" else None)
+    assert result.c2pa["state"] == "valid_trusted"
 
 
 def test_another_authority_is_not_trusted(authority):
@@ -56,9 +56,9 @@ def test_changed_pixels_are_found_out(authority, fmt):
     # One byte behind the signature's back.
     data = bytearray(authority.sign(picture(fmt), fmt, "digitalCapture"))
     data[-40] ^= 0x55
-    found = read_provenance(bytes(data), trust_anchors=authority.root)
-    assert found.c2pa["state"] == "tampered" and "changed after" in found.c2pa["state_text"]
-    assert join("fake", 0.9, found).decided_by == "pixels"
+    result = read_provenance(bytes(data), trust_anchors=authority.root)
+    assert result.c2pa["state"] == "tampered" and "changed after" in result.c2pa["state_text"]
+    assert join("fake", 0.9, result).decided_by == "pixels"
 
 
 def test_a_manifest_moved_to_another_picture_is_found_out(authority):
@@ -91,10 +91,12 @@ def test_a_manifest_appended_behind_the_image_is_not_believed(authority):
 def test_an_expired_signer_is_not_called_tampering(authority):
     # The words must not accuse anyone: the file is as it was signed. (The library refuses to sign after the end.)
     failure = [{"code": "signingCredential.expired"}, {"code": "signingCredential.untrusted"}]
-    found = reader.summarise(
+    result = reader.summarise(
         {"validation_state": "Invalid", "validation_results": {"activeManifest": {"failure": failure}}}
     )
-    assert found["state"] == "unreadable" and "expired" in found["state_text"] and "changed" not in found["state_text"]
+    assert (
+        result["state"] == "unreadable" and "expired" in result["state_text"] and "changed" not in result["state_text"]
+    )
 
 
 @pytest.mark.parametrize("cut", [200, 600, 2000])
@@ -103,23 +105,23 @@ def test_a_damaged_manifest_is_survived(authority, cut):
     data = bytearray(authority.sign(picture("JPEG"), "JPEG", "digitalCapture"))
     at = data.index(b"jumb") + cut
     data[at : at + 30] = b"\xff" * 30
-    found = read_provenance(bytes(data), trust_anchors=authority.root)
-    assert found.c2pa is None or found.c2pa["state"] in ("tampered", "unreadable")
+    result = read_provenance(bytes(data), trust_anchors=authority.root)
+    assert result.c2pa is None or result.c2pa["state"] in ("tampered", "unreadable")
 
 
 def test_an_edited_generation_still_counts_as_generated(authority):
     # The edit's own manifest names no source type; the picture it began from does.
     base = authority.sign(picture("JPEG"), "JPEG", "trainedAlgorithmicMedia")
-    found = read_provenance(authority.sign(picture("JPEG"), "JPEG", None, "c2pa.opened", parent=base)).c2pa
-    assert (found["digital_source_type"], found["source_from"]) == ("trainedAlgorithmicMedia", "parent")
-    assert found["ingredients"][0]["relationship"] == "parentOf"
+    result = read_provenance(authority.sign(picture("JPEG"), "JPEG", None, "c2pa.opened", parent=base)).c2pa
+    assert (result["digital_source_type"], result["source_from"]) == ("trainedAlgorithmicMedia", "parent")
+    assert result["ingredients"][0]["relationship"] == "parentOf"
 
 
 def test_a_generated_part_makes_a_composite(authority):
     # A photo into which an AI-made picture was placed.
     base, part = (authority.sign(picture("JPEG"), "JPEG", k) for k in ("digitalCapture", "trainedAlgorithmicMedia"))
-    found = read_provenance(authority.sign(picture("JPEG"), "JPEG", None, "c2pa.opened", base, part)).c2pa
-    assert (found["digital_source_type"], found["source_from"]) == (
+    result = read_provenance(authority.sign(picture("JPEG"), "JPEG", None, "c2pa.opened", base, part)).c2pa
+    assert (result["digital_source_type"], result["source_from"]) == (
         "compositeWithTrainedAlgorithmicMedia", "component",
     )  # fmt: skip
 
@@ -128,9 +130,9 @@ def test_an_edited_capture_is_evidence_but_decides_nothing(authority):
     # The camera vouches for the picture it made, not for the edit.
     base = authority.sign(picture("JPEG"), "JPEG", "digitalCapture")
     data = authority.sign(picture("JPEG"), "JPEG", None, "c2pa.opened", parent=base)
-    found = read_provenance(data, trust_anchors=authority.root)
-    assert found.c2pa["source_from"] == "parent" and join("fake", 0.9, found).decided_by == "pixels"
-    assert any(item.direction == "camera" and "edited from" in item.sentence for item in found.evidence)
+    result = read_provenance(data, trust_anchors=authority.root)
+    assert result.c2pa["source_from"] == "parent" and join("fake", 0.9, result).decided_by == "pixels"
+    assert any(item.direction == "camera" and "edited from" in item.sentence for item in result.evidence)
 
 
 def test_the_verdict_follows_valid_credentials(authority):
@@ -143,8 +145,8 @@ def test_the_verdict_follows_valid_credentials(authority):
 
 def test_an_untrusted_camera_decides_nothing(authority):
     # A forger can sign "digitalCapture" with a certificate of his own.
-    found = read_provenance(authority.sign(picture("PNG"), "PNG", "digitalCapture"))
-    joined = join("fake", 0.97, found)
+    result = read_provenance(authority.sign(picture("PNG"), "PNG", "digitalCapture"))
+    joined = join("fake", 0.97, result)
     assert (joined.verdict, joined.decided_by) == ("fake", "pixels")
 
 
@@ -163,29 +165,29 @@ def test_nothing_is_fetched_from_the_network(authority):
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/manifest.c2pa"
-    found = read_provenance(authority.sign(picture("JPEG"), "JPEG", "trainedAlgorithmicMedia", remote=url))
+    result = read_provenance(authority.sign(picture("JPEG"), "JPEG", "trainedAlgorithmicMedia", remote=url))
     # An embedded manifest beside the address, to go through the library as well.
     both = authority.sign(authority.sign(picture("JPEG"), "JPEG", remote=url), "JPEG", "digitalCapture")
     read_provenance(both)
     server.shutdown()
-    assert asked == [] and found.c2pa is None
-    assert any("nothing is fetched" in note for note in found.notes)
+    assert asked == [] and result.c2pa is None
+    assert any("nothing is fetched" in note for note in result.notes)
 
 
 def test_without_the_library_a_note_says_what_to_install(authority, monkeypatch):
     # c2pa-python is optional.
     monkeypatch.setitem(__import__("sys").modules, "c2pa", None)
-    found = read_provenance(authority.sign(picture("PNG"), "PNG", "trainedAlgorithmicMedia"))
-    assert found.c2pa is None and any("pip install c2pa-python" in note for note in found.notes)
+    result = read_provenance(authority.sign(picture("PNG"), "PNG", "trainedAlgorithmicMedia"))
+    assert result.c2pa is None and any("pip install c2pa-python" in note for note in result.notes)
 
 
 def test_a_bad_trust_list_is_said_and_trusts_no_one(authority, monkeypatch, tmp_path):
     # A wrong path in the environment must not go unnoticed, nor be shown.
     monkeypatch.setenv(reader.TRUST_VARIABLE, str(tmp_path / "missing.pem"))
-    found = read_provenance(authority.sign(picture("PNG"), "PNG", "digitalCapture"))
-    assert found.c2pa["state"] == "valid_untrusted"
-    assert any(reader.TRUST_VARIABLE in note for note in found.notes)
-    assert str(tmp_path) not in json.dumps(found.to_dict())
+    result = read_provenance(authority.sign(picture("PNG"), "PNG", "digitalCapture"))
+    assert result.c2pa["state"] == "valid_untrusted"
+    assert any(reader.TRUST_VARIABLE in note for note in result.notes)
+    assert str(tmp_path) not in json.dumps(result.to_dict())
 
 
 def test_several_threads_may_read_at_once(authority):

@@ -29,23 +29,23 @@ from fakedet.provenance import read_provenance
 @pytest.mark.parametrize("tool", PNG_RECORDS)
 def test_every_generators_png_record_is_read(tool, kind):
     # A user sees which tool, and the prompt word for word, markup and accents included.
-    found = read_provenance(png(PNG_RECORDS[tool], kind)).generator
-    assert (found["tool"], found["prompt"].split(" --")[0]) == (tool, PROMPT)
-    assert found["seed"] in ("42", "123456789012")
+    result = read_provenance(png(PNG_RECORDS[tool], kind)).generator
+    assert (result["tool"], result["prompt"].split(" --")[0]) == (tool, PROMPT)
+    assert result["seed"] in ("42", "123456789012")
 
 
 def test_settings_of_a_parameters_text_are_read():
     # Prompt, model, seed and sampler are shown where present.
-    found = read_provenance(png({"parameters": A1111 + "Version: v1.10.1"})).generator
-    assert found["model"] == "foxModel_v2" and found["sampler"] == "DPM++ 2M Karras" and found["steps"] == "20"
-    assert found["negative_prompt"] == "blurry, low quality" and found["container_field"] == "PNG parameters"
+    result = read_provenance(png({"parameters": A1111 + "Version: v1.10.1"})).generator
+    assert result["model"] == "foxModel_v2" and result["sampler"] == "DPM++ 2M Karras" and result["steps"] == "20"
+    assert result["negative_prompt"] == "blurry, low quality" and result["container_field"] == "PNG parameters"
 
 
 def test_comfyui_graph_is_followed_to_the_positive_prompt():
     # The prompt stands in another node than the sampler; the negative one must not be taken for it.
-    found = read_provenance(png({"prompt": json.dumps(GRAPH)})).generator
-    assert (found["prompt"], found["negative_prompt"]) == (PROMPT, "blurry")
-    assert (found["model"], found["sampler"], found["steps"]) == ("foxModel_v2", "euler", "25")
+    result = read_provenance(png({"prompt": json.dumps(GRAPH)})).generator
+    assert (result["prompt"], result["negative_prompt"]) == (PROMPT, "blurry")
+    assert (result["model"], result["sampler"], result["steps"]) == ("foxModel_v2", "euler", "25")
 
 
 def test_comfyui_graph_with_a_loop_ends():
@@ -60,17 +60,17 @@ def test_comfyui_graph_with_a_loop_ends():
 ])  # fmt: skip
 def test_older_invokeai_records_are_read(old):
     # Files made in 2022 are still around.
-    found = read_provenance(png(old)).generator
-    assert (found["tool"], found["prompt"], found["seed"]) == ("InvokeAI", PROMPT, "42")
+    result = read_provenance(png(old)).generator
+    assert (result["tool"], result["prompt"], result["seed"]) == ("InvokeAI", PROMPT, "42")
 
 
 @pytest.mark.parametrize("fmt", ["JPEG", "WEBP"])
 @pytest.mark.parametrize("encoding", ["utf-16-be", "utf-16-le"])
 def test_parameters_in_user_comment_are_read(fmt, encoding):
     # Writers disagree on the byte order of UNICODE comments.
-    found = read_provenance(save(fmt, exif=comment_exif(A1111, encoding=encoding))).generator
-    assert (found["prompt"], found["seed"]) == (PROMPT, "123456789012")
-    assert found["container_field"] == "EXIF UserComment"
+    result = read_provenance(save(fmt, exif=comment_exif(A1111, encoding=encoding))).generator
+    assert (result["prompt"], result["seed"]) == (PROMPT, "123456789012")
+    assert result["container_field"] == "EXIF UserComment"
 
 
 @pytest.mark.parametrize("fmt", ["JPEG", "WEBP", "PNG", "AVIF"])
@@ -78,17 +78,17 @@ def test_parameters_in_user_comment_are_read(fmt, encoding):
 def test_json_records_in_user_comment_are_read(tool, fmt):
     # SwarmUI, Fooocus and others write JSON there when the file is no PNG.
     exif = comment_exif(json.dumps(JSONS[tool]), b"ASCII\0\0\0", "utf-8")
-    found = read_provenance(save(fmt, exif=exif)).generator
-    assert (found["tool"], found["prompt"], found["seed"]) == (tool, PROMPT, "42")
+    result = read_provenance(save(fmt, exif=exif)).generator
+    assert (result["tool"], result["prompt"], result["seed"]) == (tool, PROMPT, "42")
 
 
 def test_comfyui_webp_is_not_taken_for_a_camera():
     # Its writer puts the graph into the tags Make and Model.
     exif = Image.Exif()
     exif[0x0110], exif[0x010F] = "prompt:" + json.dumps(GRAPH), "workflow:" + json.dumps({"nodes": []})
-    found = read_provenance(save("WEBP", exif=exif))
-    assert found.generator["tool"] == "ComfyUI" and found.generator["prompt"] == PROMPT
-    assert found.camera is None
+    result = read_provenance(save("WEBP", exif=exif))
+    assert result.generator["tool"] == "ComfyUI" and result.generator["prompt"] == PROMPT
+    assert result.camera is None
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "JPEG", "WEBP"])
@@ -103,8 +103,8 @@ def test_draw_things_record_in_xmp_is_read(fmt):
         data = save("PNG", pnginfo=info)
     else:
         data = save(fmt, xmp=packet)
-    found = read_provenance(data).generator
-    assert (found["tool"], found["prompt"], found["container_field"]) == ("Draw Things", PROMPT, "XMP UserComment")
+    result = read_provenance(data).generator
+    assert (result["tool"], result["prompt"], result["container_field"]) == ("Draw Things", PROMPT, "XMP UserComment")
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "JPEG", "WEBP"])
@@ -112,8 +112,8 @@ def test_midjourney_description_in_exif_is_read(fmt):
     # The same text stands in other containers too.
     exif = Image.Exif()
     exif[0x010E] = MIDJOURNEY
-    found = read_provenance(save(fmt, exif=exif)).generator
-    assert (found["tool"], found["model"], found["seed"]) == ("Midjourney", "v6.1", "42")
+    result = read_provenance(save(fmt, exif=exif)).generator
+    assert (result["tool"], result["model"], result["seed"]) == ("Midjourney", "v6.1", "42")
 
 
 @pytest.mark.parametrize(("text", "tool"), [

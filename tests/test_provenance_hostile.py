@@ -113,12 +113,12 @@ def test_hostile_files_are_survived_in_bounded_time_and_memory(name):
     tracemalloc.start()
     began = time.process_time()
     try:
-        found = read_provenance(data)
+        result = read_provenance(data)
         took, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert took < 5 and peak < 48e6  # tracing makes Python several times slower
-    assert len(json.dumps(found.to_dict(), ensure_ascii=False).encode()) < 20_000
+    assert len(json.dumps(result.to_dict(), ensure_ascii=False).encode()) < 20_000
 
 
 @pytest.mark.parametrize(("name", "word"), [
@@ -149,15 +149,15 @@ def test_random_damage_never_raises():
 def test_texts_are_valid_and_bounded():
     # Lone surrogates break JSON, bidirectional overrides turn text round on the page.
     text = json.dumps({"prompt": "a\ud800b\u202ec\x00\x1bd" + "x" * 9000, "seed": 1, "steps": 2, "model": "m" * 999})
-    found = read_provenance(png({"parameters": text})).generator
-    assert found["prompt"].startswith("abcdx") and len(found["prompt"]) == 4000 and len(found["model"]) == 200
-    json.dumps(found, ensure_ascii=False).encode("utf-8")
+    result = read_provenance(png({"parameters": text})).generator
+    assert result["prompt"].startswith("abcdx") and len(result["prompt"]) == 4000 and len(result["model"]) == 200
+    json.dumps(result, ensure_ascii=False).encode("utf-8")
 
 
 def test_budget_leaves_out_steps_and_says_so():
     # A busy service can cap the time.
-    found = read_provenance(save("PNG", picture(512, 512)), budget_ms=-1)
-    assert any("watermark was not checked" in note for note in found.notes)
+    result = read_provenance(save("PNG", picture(512, 512)), budget_ms=-1)
+    assert any("watermark was not checked" in note for note in result.notes)
 
 
 def test_twelve_megapixels_cost_little():

@@ -31,8 +31,8 @@ def credentials(state, kind, where="manifest"):
 
 
 def provenance(**parts):
-    found = Provenance(**parts)
-    return Provenance(**parts, evidence=weigh(found))
+    result = Provenance(**parts)
+    return Provenance(**parts, evidence=weigh(result))
 
 
 def xmp(kind):
@@ -72,8 +72,8 @@ TABLE = [  # provenance, then (verdict, decided_by) for pixels that say real, un
 @pytest.mark.parametrize(("parts", "expected"), [pytest.param(row[1], row[2:], id=row[0]) for row in TABLE])
 def test_the_table(parts, expected):
     # The documented table, every row against every verdict of the pixels.
-    found = provenance(**parts)
-    answers = [join(word, p, found) for word, p in (("real", 0.03), ("unsure", 0.5), ("fake", 0.97))]
+    result = provenance(**parts)
+    answers = [join(word, p, result) for word, p in (("real", 0.03), ("unsure", 0.5), ("fake", 0.97))]
     assert [f"{a.verdict} {a.decided_by}" for a in answers] == list(expected)
 
 
@@ -105,27 +105,27 @@ def test_the_probability_is_quoted_unchanged():
 
 def test_evidence_stands_strongest_first():
     # Proof before hints.
-    found = provenance(c2pa=credentials("valid_trusted", AI), camera=CAMERA, watermark=WATERMARK)
-    assert [item.strength for item in found.evidence] == ["proof", "strong", "weak", "weak"]
+    result = provenance(c2pa=credentials("valid_trusted", AI), camera=CAMERA, watermark=WATERMARK)
+    assert [item.strength for item in result.evidence] == ["proof", "strong", "weak", "weak"]
 
 
 @pytest.mark.parametrize("state", ["tampered", "unreadable"])
 def test_what_broken_credentials_say_is_passed_on_as_unproven(state):
     # An expired AI signer still tells something, but decides nothing.
-    found = provenance(c2pa=credentials(state, AI))
-    assert any(item.direction == "ai" and "unproven" in item.sentence for item in found.evidence)
+    result = provenance(c2pa=credentials(state, AI))
+    assert any(item.direction == "ai" and "unproven" in item.sentence for item in result.evidence)
 
 
 def test_the_name_of_a_signer_does_not_hide_the_generator_record():
     signed = credentials("valid_untrusted", AI) | {"signer": "Public record of images"}
-    found = provenance(c2pa=signed, generator=GENERATOR)
-    assert any(item.sentence == "It carries a record of ComfyUI." for item in found.evidence)
+    result = provenance(c2pa=signed, generator=GENERATOR)
+    assert any(item.sentence == "It carries a record of ComfyUI." for item in result.evidence)
 
 
 @pytest.mark.parametrize("tool", ["Credentials", "Valid Content Credentials"])
 def test_the_name_of_a_generator_does_not_hide_the_content_credentials(tool):
-    found = provenance(c2pa=credentials("valid_untrusted", CAPTURE), generator=GENERATOR | {"tool": tool})
-    assert any(item.sentence.startswith("State valid_untrusted.") for item in found.evidence)
+    result = provenance(c2pa=credentials("valid_untrusted", CAPTURE), generator=GENERATOR | {"tool": tool})
+    assert any(item.sentence.startswith("State valid_untrusted.") for item in result.evidence)
 
 
 def test_an_unknown_pixel_verdict_is_refused():
@@ -139,8 +139,8 @@ MARKUP = "<script>alert(1)</script> <img src=x onerror=alert(1)> **bold** [link]
 
 def test_markup_in_a_prompt_is_shown_as_text():
     # Neither a browser nor a Markdown renderer may act on it.
-    found = provenance(generator=GENERATOR | {"prompt": MARKUP, "raw_excerpt": MARKUP, "tool": MARKUP})
-    panel = to_html(found, join("fake", 0.9, found))
+    result = provenance(generator=GENERATOR | {"prompt": MARKUP, "raw_excerpt": MARKUP, "tool": MARKUP})
+    panel = to_html(result, join("fake", 0.9, result))
     assert MARKUP in html.unescape(panel)
     for part in ("<script", "<img", "**", "](", "`", "onerror=alert(1)>"):
         assert part not in panel
@@ -148,8 +148,8 @@ def test_markup_in_a_prompt_is_shown_as_text():
 
 def test_json_keeps_the_prompt_as_it_is():
     # Escaping is the page's business; JSON carries the text.
-    found = provenance(generator=GENERATOR | {"prompt": MARKUP})
-    assert json.loads(json.dumps(found.to_dict()))["generator"]["prompt"] == MARKUP
+    result = provenance(generator=GENERATOR | {"prompt": MARKUP})
+    assert json.loads(json.dumps(result.to_dict()))["generator"]["prompt"] == MARKUP
 
 
 def test_the_panel_shows_gps_as_present_only():
@@ -166,11 +166,11 @@ def test_the_panel_of_a_silent_file_says_so():
 
 def test_answers_are_frozen_and_json_safe():
     # They are shared between surfaces and sent to clients.
-    found = provenance(camera=CAMERA, watermark=WATERMARK)
+    result = provenance(camera=CAMERA, watermark=WATERMARK)
     with pytest.raises(AttributeError):
-        found.camera = None
-    assert set(found.to_dict()) >= {
+        result.camera = None
+    assert set(result.to_dict()) >= {
         "c2pa", "generator", "camera", "jpeg", "watermark", "iptc_xmp", "evidence", "notes",
     }  # fmt: skip
-    assert json.loads(json.dumps(join("real", 0.1, found).to_dict()))["decided_by"] == "pixels"
+    assert json.loads(json.dumps(join("real", 0.1, result).to_dict()))["decided_by"] == "pixels"
     assert Evidence("ai", "weak", "x").to_dict() == {"direction": "ai", "strength": "weak", "sentence": "x"}

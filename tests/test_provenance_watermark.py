@@ -53,9 +53,9 @@ def save(pixels, fmt="PNG", **options):
 @pytest.mark.parametrize("message", MESSAGES, ids=IDS)
 def test_every_known_message_is_found_in_a_png(message):
     # The file as the generator's script saved it.
-    found = read_provenance(save(embed(scene(), message)))
-    assert found.watermark["name"] == message.name
-    assert any(item.direction == "ai" and "watermark" in item.sentence for item in found.evidence)
+    result = read_provenance(save(embed(scene(), message)))
+    assert result.watermark["name"] == message.name
+    assert any(item.direction == "ai" and "watermark" in item.sentence for item in result.evidence)
 
 
 @pytest.mark.parametrize("options", [
