@@ -1,4 +1,4 @@
-"""Decoding in processes of their own: the same pixels, and whatever a picture does to its decoder costs one answer."""
+"""Decoding in worker processes: the same pixels, and a fault of a decoder costs one answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pool():
 
 
 def heavy_png(side: int = 8000, alpha: bool = False) -> bytes:
-    """64 megapixels in a few kilobytes: allowed, and with transparency over a second of work."""
+    """Return 64 megapixels in a few kilobytes: allowed, and with transparency over a second of work."""
     row = zlib.compressobj(1)
     data = b"".join(row.compress(bytes(1 + (4 if alpha else 3) * side)) for _ in range(side)) + row.flush()
     head = struct.pack(">IIBBBBB", side, side, 8, 6 if alpha else 2, 0, 0, 0)
@@ -80,7 +80,7 @@ def test_a_picture_that_needs_too_much_memory_is_refused():
 
 
 def test_a_decoder_that_dies_is_replaced_while_others_go_on(pool):
-    # what a flaw in a C library would look like from here
+    # as a flaw in a C library would end it
     data, answers = encoded(picture(), "PNG"), []
     pool.load(data)
     for decoder in list(pool._idle.queue):

@@ -1,4 +1,4 @@
-"""A started app and strangers who mean it badly: what the schema allows, what it does not, and what the page hides."""
+"""Hostile requests to a started app: the schema and beyond it, gradio's own routes, uploads, unfinished requests."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SECRETS = ("Traceback", "site-packages", 'File "', "/tmp/", "/home/", f"{Path.ho
 
 
 def tells_nothing(text: str) -> bool:
-    """No path and no stack trace in an answer."""
+    """Return whether an answer has no path and no stack trace."""
     return not any(secret in text for secret in (*SECRETS, str(ROOT)))
 
 
 def test_the_schema_says_what_the_interface_does(app, tmp_path):
-    # Schemathesis sends what the schema allows, and what it forbids, and compares the answers with it
+    # Schemathesis sends valid and invalid requests and compares the answers with the schema
     command = [shutil.which("schemathesis", path=os.path.dirname(sys.executable)) or "schemathesis", "--config-file",
                str(ROOT / "tests" / "schemathesis.toml"), "run", f"{app.url}/openapi.json", "--max-time", "20",
                "--max-examples", "25", "--seed", "1", "--no-color", "--generation-database", "none",
@@ -42,13 +42,13 @@ def test_other_methods_are_refused_with_the_right_one(app, method):
 
 
 def gradio(app, path: str, body: dict | None = None) -> httpx.Response:
-    """A request to gradio's own routes."""
+    """Send a request to gradio's own routes."""
     url = f"{app.url}/gradio_api{path}"
     return httpx.get(url, timeout=20) if body is None else httpx.post(url, json=body, timeout=20)
 
 
 def called(app, data: list) -> str:
-    """What the event /predict answers to data that no page would send."""
+    """Return the answer of the event /predict to data that no page would send."""
     first = gradio(app, "/call/predict", {"data": data})
     if first.status_code != 200:
         return first.text
@@ -120,11 +120,11 @@ def test_uploads_have_a_ceiling_and_are_removed(tmp_path):
         httpx.post(f"{started.url}/predict", files={"image": ("a.png", bytes(2 * 2**20))}, timeout=60)
     finally:
         started.stop()
-    assert not [path for path in started.temp.rglob("*") if path.is_file()]  # nothing is left of anybody
+    assert not [path for path in started.temp.rglob("*") if path.is_file()]  # no upload is left
 
 
 def test_callers_that_never_finish_do_not_stop_the_others(app, photo):
-    # forms that stop in the middle, and connections that say nothing
+    # forms that stop in the middle, and silent connections
     idle = []
     for number in range(20):
         caller = socket.create_connection(("127.0.0.1", app.port))

@@ -20,7 +20,7 @@ from fakedet.provenance.exif import read_exif
 from fakedet.provenance.xmp import read_xmp
 from fakedet.web.provenance_panel import to_html
 
-# derandomized: what fails here fails everywhere; tests/fuzz.py is the one that looks elsewhere each time
+# derandomized: a failure here is reproducible; tests/fuzz.py searches elsewhere each time
 often = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 SMALL = Limits(max_bytes=2**20, max_pixels=250_000, max_side=2000)
 whole = seeds()

@@ -1,4 +1,4 @@
-"""`python -m fakedet scan`: one row a picture, whatever happens on the way, and the same table however it was made."""
+"""`python -m fakedet scan`: one row per picture whatever happens, and the same table however it was made."""
 
 import csv
 import hashlib
@@ -43,7 +43,7 @@ def draw(folder: Path, count: int, side: int = 40, seed: int = 0) -> Path:
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory) -> Path:
-    """Pictures of several shapes with one of each kind of trouble between them."""
+    """Pictures of several shapes, and one of each kind of unreadable file."""
     folder = draw(tmp_path_factory.mktemp("few") / "pictures", 5)
     Image.new("RGB", (300, 200), (90, 120, 60)).save(folder / "0002b.jpg")
     (folder / "0001b.jpg").write_bytes(b"")
@@ -59,7 +59,7 @@ def many(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(many, tmp_path_factory) -> pa.Table:
-    """The table of `many` that one process makes without interruption."""
+    """The table of `many` from one process without interruption."""
     output = tmp_path_factory.mktemp("whole") / "t.parquet"
     assert subprocess.run([*SCAN, many, "--output", output], cwd=ROOT, timeout=300).returncode == 0
     return pq.read_table(output)
@@ -172,7 +172,7 @@ def test_the_batch_size_changes_nothing(few, tmp_path):
 
 
 def test_a_picture_that_kills_its_decoder_is_one_row(tmp_path, monkeypatch):
-    # The process is ended as a flaw in a C library would end it: gone without an answer, twice.
+    # The process ends without an answer, twice, as a flaw in a C library would end it.
     folder = draw(tmp_path / "pictures", 6)
     config = {key: getattr(FakeDetConfig(input_size=64), key) for key in CUT_KEYS}
     pool = scan_readers.DecodePool(2, config, Limits(), True, prefetch=8)
