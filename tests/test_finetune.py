@@ -1,12 +1,10 @@
 """Training as its users start it: `accelerate launch` as a process, on tiny images and a tiny timm network."""
 
-import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -15,16 +13,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from fakedet.network.configuration import FakeDetConfig
-from train.data.augment import PRESETS, augment
-from train.data.loading import Source
-from train.data.mix import make_mix
-from train.data.sampling import BalancedTrainDataset, sample_weights
-from train.learning.build import build_model, trainable_layers
+from train.finetune import training_function
+from train.learning import loop
+from train.learning.build import build_model, synchronise_batch_norm, trainable_layers
 from train.learning.options import parse
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted((ROOT / "train" / "configs").glob("*.yaml"))
 
 
 def make_data(folder: Path, train: int = 64, validation: int = 16) -> Path:
@@ -80,12 +74,19 @@ TINY = ["--backbone", "test_efficientnet", "--no_pretrained", "--input_size", "3
         "--head_epochs", "1", "--finetune_epochs", "2"]  # fmt: skip
 
 
+def log_rows(output: Path) -> list[dict]:
+    return [json.loads(line) for line in (output / "train_log.jsonl").read_text().splitlines()]
+
+
 def test_two_processes_train_the_same_model_as_one(data, tmp_path):
-    # Nothing random may depend on the process: with frozen BatchNorm and no dropout only summation order is left.
-    still = [*TINY, "--train_dir", data, "--freeze_bn", "--dropout", "0"]
+    # Nothing random may depend on the process: with frozen BatchNorm and no dropout only summation order is left. Of
+    # three batches of gradients two are not exchanged, the fourth batch is the odd rest of the epoch.
+    still = [*TINY, "--train_dir", data, "--freeze_bn", "--dropout", "0", "--gradient_accumulation_steps", 3]
     one = launch(*still, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", 16)
     two = launch(*still, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", 8, processes=2)
     assert "1 process(es)" in one and "2 process(es)" in two
+    rates = [[(row["step"], row["lr"]) for row in log_rows(tmp_path / name) if "lr" in row] for name in ("one", "two")]
+    assert rates[0] == rates[1], "a prepared scheduler steps once, not once per process"
     first, second = (last_weights(tmp_path / name) for name in ("one", "two"))
     for key, value in first.items():
         torch.testing.assert_close(value, second[key], rtol=1e-4, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
@@ -109,42 +110,16 @@ def test_it_learns_and_logs(data, tmp_path):
     # The one thing a practitioner looks at: validation AUC goes up, images/s and losses are in the log and tracker.
     launch(*TINY, "--train_dir", data, "--output_dir", tmp_path, "--finetune_epochs", 12, "--finetune_lr", "3e-3",
            "--augment", "flip", "--per_device_train_batch_size", 8, "--with_tracking")  # fmt: skip
-    rows = [json.loads(line) for line in (tmp_path / "train_log.jsonl").read_text().splitlines()]
+    rows = log_rows(tmp_path)
     assert max(row["auc"] for row in rows if "auc" in row) > 0.95
     assert all(row["images_per_s"] > 0 for row in rows if "images_per_s" in row)
     assert list(tmp_path.rglob("events.out.tfevents*"))
     assert {"config.json", "model.safetensors", "preprocessor_config.json"} <= {p.name for p in tmp_path.iterdir()}
 
 
-def test_flags_win_over_the_config_file(tmp_path):
-    path = tmp_path / "c.yaml"
-    path.write_text("data: [{path: somewhere}]\nfinetune_lr: 0.5\nseed: 3\n")
-    args = parse(["--config", str(path), "--finetune_lr", "0.25"])
-    assert (args.finetune_lr, args.seed, args.data) == (0.25, 3, [{"path": "somewhere"}])
-
-
-@pytest.mark.parametrize("text", ["data: [{path: a}]\nlearning_rat: 1\n", "seed: 1\n"])
-def test_a_config_that_cannot_run_is_refused_in_one_sentence(text, tmp_path, capsys):
-    # A misspelt key that is silently ignored costs a night of training.
-    path = tmp_path / "c.yaml"
-    path.write_text(text)
-    with pytest.raises(SystemExit) as stop:
-        parse(["--config", str(path)])
-    assert stop.value.code == 2
-    assert "unknown keys learning_rat" in (err := capsys.readouterr().err) or "say what to train on" in err
-
-
-def test_missing_weights_are_told_plainly(data, tmp_path):
+def test_missing_weights_end_in_one_sentence(data, tmp_path):
     output = launch(*TINY, "--train_dir", data, "--output_dir", tmp_path, "--backbone_weights", "nowhere.st", ok=False)
     assert "no file nowhere.st for --backbone_weights" in output
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_shipped_config_builds_its_network(path):
-    # ResNet-50 and MobileNetV2 as well as EfficientNet-B0: pixels in, one logit and one map out.
-    model = build_model(parse(["--config", str(path), "--no_pretrained"])).eval()
-    out = model(torch.zeros(2, 3, 64, 64))
-    assert out.logit.shape == (2,) and out.cam.shape == (2, 2, 2) and out.logits.shape == (2, 2)
 
 
 def test_freezing_leaves_exactly_the_asked_layers_to_learn():
@@ -159,146 +134,26 @@ def test_freezing_leaves_exactly_the_asked_layers_to_learn():
     assert trainable_layers(model, "all") == []
 
 
-def test_a_draw_depends_on_seed_epoch_and_place_alone(data):
-    # This is what makes resume and several processes exact.
-    train = datasets.load_from_disk(str(data))["train"].cast_column("image", datasets.Image(decode=False))
-    config = build_model(parse(["--train_dir", "x", *TINY])).config
-    first, second = (
-        BalancedTrainDataset([(Source("x", augment="degrade"), train)], config, 40, seed=5) for _ in range(2)
-    )
-    assert torch.equal(first[17][0], second[17][0])
-    second.plan_epoch(1)
-    assert not torch.equal(first[17][0], second[17][0])
-
-
-def test_the_loader_draws_the_epoch_that_was_planned(data):
-    # accelerate resets a data set's `set_epoch` to 0 for each new loader: once, that made every epoch the same draws.
-    from accelerate import Accelerator
-
-    train = datasets.load_from_disk(str(data))["train"].cast_column("image", datasets.Image(decode=False))
-    config = build_model(parse(["--train_dir", "x", *TINY])).config
-    draws = BalancedTrainDataset([(Source("x"), train)], config, 16, seed=5)
-    draws.plan_epoch(3)
-    expected = torch.stack([draws[index][0] for index in range(16)])
-    pixels, _ = next(iter(Accelerator(cpu=True).prepare(torch.utils.data.DataLoader(draws, 16))))
-    assert torch.equal(pixels, expected)
-
-
-def test_balanced_draws_give_classes_and_small_sources_their_share():
-    rows = {"label": [0] * 90 + [1] * 10, "source": ["big"] * 80 + ["small"] * 10 + ["fakes"] * 10}
-    weights = sample_weights(datasets.Dataset.from_dict(rows), ["source"], max_weight=4.0)
-    assert weights[:90].sum() == pytest.approx(0.5) and weights[80:90].mean() > 2 * weights[:80].mean()
-
-
-def test_an_unreadable_image_is_skipped_by_name_and_many_stop_the_run(data, caplog):
-    train = datasets.load_from_disk(str(data))["train"].cast_column("image", datasets.Image(decode=False))
-    rows = train.to_list()
-    rows[3]["image"] = {"bytes": b"not an image", "path": "broken.png"}
-    config = build_model(parse(["--train_dir", "x", *TINY])).config
-    broken = datasets.Dataset.from_list(rows, features=train.features)
-    draws = BalancedTrainDataset([(Source("x"), broken)], config, 64, seed=5)
-    at = [index for index in range(64) if draws.plan[index][1] == 3]
-    assert draws[at[0]][0].shape == (3, 32, 32) and "broken.png" in caplog.text
-    with pytest.raises(RuntimeError, match="over 1 % of the images"):
-        [draws[at[0]] for _ in range(3)]
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_augmentation_gives_an_rgb_image(preset):
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
-    for seed in range(30):
-        made = augment(image, np.random.default_rng(seed), PRESETS[preset])
-        assert made.mode == "RGB" and min(made.size) >= 16
-
-
-def test_a_mixed_image_has_the_label_of_its_parts():
-    pixels, labels = torch.arange(8.0)[:, None, None, None].repeat(1, 3, 16, 16), torch.tensor([0, 1] * 4)
-    np.random.seed(0)
-    args = SimpleNamespace(cutmix=1.0, mixup=0.0)
-    mixed, targets = make_mix(args)(pixels.clone(), labels)
-    other = 7 - torch.arange(8)
-    share = (mixed[:, 0] == pixels[other, 0]).float().mean((1, 2))  # of each image's pixels that come from its partner
-    torch.testing.assert_close(targets, labels * (1 - share) + labels[other] * share)
-    assert (share > 0).any() and (share < 1).all()
-    for off in (SimpleNamespace(cutmix=0.0, mixup=0.0), args):
-        same, plain = make_mix(off)(pixels[:7].clone(), labels[:7])  # an odd number cannot be paired
-        assert torch.equal(same, pixels[:7]) and torch.equal(plain, labels[:7].float())
-
-
-def test_both_classes_are_drawn_equally_inside_each_collection_and_the_rest_less_often():
-    # Where one collection holds portraits that are all fake, portraits must not come to mean fake.
-    import datasets
-
-    counts = {("a", 0): 30, ("a", 1): 10, ("b", 0): 5, ("b", 1): 20, ("faces", 1): 40, ("rooms", 0): 15}
-    rows = [(source, label) for (source, label), count in counts.items() for _ in range(count)]
-    table = datasets.Dataset.from_dict({"source": [r[0] for r in rows], "label": [r[1] for r in rows]})
-    weights = sample_weights(table, [], 4.0, match="source", unmatched=0.5)
-    drawn = {key: sum(w for w, row in zip(weights, rows, strict=True) if row == key) for key in counts}
-    for source in ("a", "b"):
-        assert drawn[source, 0] == pytest.approx(drawn[source, 1])
-    assert drawn["faces", 1] == pytest.approx(drawn["rooms", 0])
-    plain = sample_weights(table, [], 4.0)
-    share = sum(w for w, row in zip(plain, rows, strict=True) if row[0] in ("faces", "rooms"))
-    assert drawn["faces", 1] + drawn["rooms", 0] < 0.7 * share
-
-
-def test_icons_and_photographs_are_trained_in_views_of_their_own_side():
-    import datasets
-    from torch.utils.data import DataLoader
-
-    from fakedet.network.configuration import FakeDetConfig
-
-    def images(side: int) -> datasets.Dataset:
-        rng = np.random.default_rng(side)
-        rows = [{"image": Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)), "label": i % 2}
-                for i in range(20)]  # fmt: skip
-        made = datasets.Dataset.from_list(
-            rows, features=datasets.Features(image=datasets.Image(), label=datasets.Value("int64"))
-        )
-        return made.cast_column("image", datasets.Image(decode=False))
-
-    parts = [(Source("photos", share=0.7), images(100)), (Source("icons", share=0.3, size=32), images(24))]
-    draws = BalancedTrainDataset(parts, FakeDetConfig(input_size=64), 50, seed=1, batch=8)
-    sides = [pixels.shape[-1] for pixels, _ in DataLoader(draws, batch_size=8)]  # a mixed batch could not be stacked
-    assert len(sides) == 7 and sides.count(32) == 1
-
-
-def test_training_sees_what_scoring_sees():
-    # A large photograph is scored as a whole and made smaller: a network continued on it must not learn a corner.
-    ramp = np.linspace(0, 255, 900).astype(np.uint8)[None, :, None].repeat(600, 0).repeat(3, 2)
-    buffer = io.BytesIO()
-    Image.fromarray(ramp).save(buffer, "PNG")
-    rows = datasets.Dataset.from_list([{"image": {"bytes": buffer.getvalue(), "path": None}, "label": 0}] * 2)
-
-    def spread(**settings) -> list[float]:
-        config = FakeDetConfig(input_size=64, image_mean=(0,) * 3, image_std=(1,) * 3, **settings)
-        draws = BalancedTrainDataset([(Source("made", augment="none"), rows)], config, 24, 0)
-        return [float(draws[index][0].max() - draws[index][0].min()) for index in range(24)]
-
-    assert max(spread()) < 0.1  # 64 of 900 native pixels
-    found = spread(whole_views=3, crop_scale=2.0)
-    assert min(found) > 0.3 and 6 <= sum(value > 0.6 for value in found) <= 18  # two thirds of the width, half as often
-
-
-def test_a_teacher_is_learned_from_beside_the_labels(data, tmp_path):
-    # Its numbers must be predicted better from epoch to epoch, mixed images included, and leave no layer in the model.
+def test_features_of_a_teacher_are_distilled(data, tmp_path):
+    # Their error must fall from epoch to epoch, mixed images included; the auxiliary layer is not in the saved model.
     teacher = tmp_path / "teacher.onnx"
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.AvgPool2d(16), torch.nn.Flatten(), torch.nn.Linear(3 * 4, 8))
     torch.onnx.export(network.eval(), (torch.zeros(2, 3, 32, 32),), str(teacher), dynamic_axes={"pixels": {0: "n"}},
                       input_names=["pixels"], dynamo=False)  # fmt: skip
     script = [sys.executable, "train/distill_features.py", "--data", data, "--teacher", teacher, "--dims", 6]
-    done = subprocess.run([*map(str, script), "--output_dir", str(tmp_path / "taught")], cwd=ROOT, capture_output=True,
-                          text=True, timeout=300)  # fmt: skip
+    script = [*map(str, script), "--output_dir", str(tmp_path / "distilled")]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and "64 images with 6 numbers each" in done.stdout, done.stderr[-2000:]
-    taught = datasets.load_from_disk(str(tmp_path / "taught"))
-    said = np.array(taught["train"]["teacher"])
-    assert said.shape == (64, 6) and abs(said.std() - 1) < 1e-3 and "teacher" not in taught["validation"].column_names
+    distilled = datasets.load_from_disk(str(tmp_path / "distilled"))
+    targets = np.array(distilled["train"]["teacher"])
+    assert targets.shape == (64, 6) and abs(targets.std() - 1) < 1e-3
+    assert "teacher" not in distilled["validation"].column_names
     run = [*TINY, "--augment", "flip", "--per_device_train_batch_size", 16, "--finetune_epochs", 8, "--cutmix", "0.25"]
     launch(
         *run,
         "--train_dir",
-        tmp_path / "taught",
+        tmp_path / "distilled",
         "--distill",
         4,
         "--finetune_lr",
@@ -306,12 +161,80 @@ def test_a_teacher_is_learned_from_beside_the_labels(data, tmp_path):
         "--output_dir",
         tmp_path / "m",
     )
-    rows = [json.loads(line) for line in (tmp_path / "m" / "train_log.jsonl").read_text().splitlines()]
-    losses = [row["train_loss"] for row in rows if "train_loss" in row][1:]  # the head's phase is not taught
+    rows = log_rows(tmp_path / "m")
+    losses = [row["train_loss"] for row in rows if "train_loss" in row][1:]  # without the head's phase
     assert losses[-1] < losses[0] - 0.5
-    assert not [key for key in load_file(tmp_path / "m" / "model.safetensors") if "pupil" in key]
-    # without the cache the head's phase is given what the teacher says, too, and must leave it alone
-    launch(*run, "--train_dir", tmp_path / "taught", "--distill", 4, "--no-cache_features", "--finetune_epochs", 1,
+    assert not [key for key in load_file(tmp_path / "m" / "model.safetensors") if "distill_head" in key]
+    # without the cache the head's phase gets the targets, too, and has to ignore them
+    launch(*run, "--train_dir", tmp_path / "distilled", "--distill", 4, "--no-cache_features", "--finetune_epochs", 1,
            "--output_dir", tmp_path / "o")  # fmt: skip
     refused = launch(*run, "--train_dir", data, "--distill", 1, "--output_dir", tmp_path / "n", ok=False)
     assert "--distill needs a column 'teacher'" in refused
+
+
+# --- in this process: what needs no launcher -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def train(data, tmp_path, monkeypatch):
+    """A function (name of the output folder, flags) -> rows of the log."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+
+    def run(name: str, *flags) -> list[dict]:
+        output = tmp_path / name
+        training_function(parse([*TINY, "--train_dir", str(data), "--output_dir", str(output), *map(str, flags)]))
+        return log_rows(output)
+
+    return run
+
+
+@pytest.mark.parametrize("cache", ["--cache_features", "--no-cache_features"])
+def test_the_odd_batches_at_the_end_of_an_epoch_make_a_step(cache, train):
+    # 4 batches, 3 a step: left over, the gradients of the fourth leaked into the next epoch.
+    rows = train("out", cache, "--head_epochs", 2, "--finetune_epochs", 0, "--per_device_train_batch_size", 16,
+                 "--gradient_accumulation_steps", 3)  # fmt: skip
+    assert [row["step"] for row in rows if "lr" in row] == [2, 4]
+
+
+def test_the_logged_loss_is_the_mean_over_all_batches(train, monkeypatch):
+    losses = iter([1.0, 2.0, 3.0, 6.0])
+    monkeypatch.setattr(loop, "training_loss", lambda outputs, labels, distill: 0 * outputs.sum() + next(losses))
+    rows = train("out", "--head_epochs", 0, "--finetune_epochs", 1, "--per_device_train_batch_size", 16)
+    assert [row["train_loss"] for row in rows if "train_loss" in row] == [3.0]
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero(train, monkeypatch):
+    rates, step = [], loop.step
+
+    def noted(state, phase):
+        done = step(state, phase)
+        rates.append(state.progress.lr)
+        return done
+
+    monkeypatch.setattr(loop, "step", noted)
+    train("out", "--head_epochs", 0, "--finetune_epochs", 2, "--per_device_train_batch_size", 16, "--finetune_lr", 1,
+          "--warmup_ratio", 0.25)  # fmt: skip
+    cosine = [0.5 * (1 + np.cos(np.pi * step / 6)) for step in range(6)]
+    assert rates == pytest.approx([0.5, 1.0, *cosine])
+
+
+def test_a_resumed_run_with_a_plateau_scheduler_ends_where_a_straight_one_does(train, tmp_path):
+    flags = ["--scheduler", "plateau", "--metric", "accuracy", "--finetune_lr", 1e-5, "--head_epochs", 0,
+             "--finetune_epochs", 4, "--per_device_train_batch_size", 32]  # fmt: skip
+    straight = train("straight", *flags)
+    assert len({row["lr"] for row in straight if row.get("phase") == "finetune"}) > 1, "no plateau: nothing is tested"
+    train("cut", *flags, "--stop_after_steps", 5)
+    resumed = train("cut", *flags, "--resume_from_checkpoint", "latest")
+    assert resumed[-1]["lr"] == straight[-1]["lr"]
+    first, second = (last_weights(tmp_path / name) for name in ("straight", "cut"))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_batch_norm_over_all_gpus_keeps_the_activations():
+    # torch's own conversion drops those inside timm's BatchNorm layers.
+    model = build_model(parse(["--train_dir", "x", *TINY])).eval()
+    pixels = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        before = model.pooled(pixels)[1]
+        assert torch.equal(synchronise_batch_norm(model).pooled(pixels)[1], before)
+    assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in model.modules())

@@ -35,13 +35,13 @@ def test_the_script_gives_flags_that_finetune_knows(script, tmp_path):
     command = ["bash", f"examples/{script}", tmp_path / "data", "owner/name"]
     done = subprocess.run(command, cwd=ROOT, env=env, text=True, check=True, capture_output=True)
     before, _, flags = done.stdout.partition("train/finetune.py\n")
-    launch = dict(zip(words := before.split(), words[1:], strict=False))
+    launch = dict(zip(arguments := before.split(), arguments[1:], strict=False))
     assert (
         launch["--num_processes"] == ("2" if "gpu" in script else "8") and Path(ROOT, launch["--config_file"]).is_file()
     )
     assert "node" not in script or (launch["--machine_rank"], launch["--main_process_ip"]) == ("1", "node-a")
-    args = parse(flags.split("\n")[:-1])
-    assert args.push_to_hub and args.hub_model_id == "owner/name" and args.output_dir == "runs/name"
+    config = parse(flags.split("\n")[:-1])
+    assert (config.push_to_hub, config.hub_model_id, config.output_dir) == (True, "owner/name", "runs/name")
 
 
 @pytest.mark.slow  # two machines' worth of processes on this one: a minute
@@ -55,6 +55,6 @@ def test_two_machines_train_one_model(tmp_path):
     training = ["train/finetune.py", *TINY, "--train_dir", str(tmp_path / "data"), "--output_dir", output]
     machines = [subprocess.Popen([*command, "--machine_rank", rank, *training], cwd=ROOT, env=environment, text=True,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for rank in "01"]  # fmt: skip
-    said = [machine.communicate(timeout=400)[0] for machine in machines]
-    assert [machine.returncode for machine in machines] == [0, 0], said
-    assert "2 process(es)" in said[0] and (tmp_path / "out" / "model.safetensors").is_file()
+    outputs = [machine.communicate(timeout=400)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], outputs
+    assert "2 process(es)" in outputs[0] and (tmp_path / "out" / "model.safetensors").is_file()

@@ -25,10 +25,10 @@ def test_each_row_differs_from_the_others_in_one_thing(monkeypatch):
     assert [row.name for row in speed.variants()][:3] == ["one GPU, fp32", "one GPU, bf16", "one GPU, fp16"]
 
 
-def test_a_training_that_cannot_run_is_told_in_one_line(tmp_path, capsys):
+def test_a_training_that_cannot_run_ends_in_one_line(tmp_path, capsys):
     assert speed.main(["--data", str(tmp_path / "nowhere")]) == 2
-    told = capsys.readouterr().err.strip()
-    assert "nowhere" in told and "\n" not in told and "Traceback" not in told
+    message = capsys.readouterr().err.strip()
+    assert "nowhere" in message and "\n" not in message and "Traceback" not in message
 
 
 @pytest.mark.slow  # minutes: a training for each row

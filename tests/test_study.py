@@ -1,4 +1,4 @@
-"""train/study.py and the choice of rows: which images count, and variants side by side, as commands on tiny images."""
+"""train/study.py and the filters of rows, as commands on tiny images."""
 
 import json
 import shlex
@@ -13,7 +13,6 @@ import yaml
 from PIL import Image
 
 from train.data.filters import filter_rows, parse_where
-from train.data.loading import Source
 from train.evaluation import run as evaluation
 from train.learning.options import parse
 from train.study import changed
@@ -76,7 +75,7 @@ def test_a_study_trains_each_variant_once_and_puts_the_figures_side_by_side(plac
     assert again.returncode == 0 and "+ " not in again.stdout, "what is finished is not done again"
 
 
-def test_rows_are_chosen_by_value_and_a_typing_error_is_told(place):
+def test_rows_are_chosen_by_value_and_a_typing_error_is_refused(place):
     data = datasets.load_from_disk(place / "data")["train"]
     assert len(filter_rows(data, {"source": ["meadow"]}, {"generator": ["meadow-model"]})) == 8
     with pytest.raises(ValueError, match="no row has source = medow"):
@@ -86,7 +85,7 @@ def test_rows_are_chosen_by_value_and_a_typing_error_is_told(place):
     assert parse_where(["source=a,b", "content=photo"]) == {"source": ["a", "b"], "content": ["photo"]}
 
 
-def test_a_change_reaches_inside_and_a_wrong_path_is_told():
+def test_a_change_reaches_inside_and_a_wrong_path_is_refused():
     base = {"data": [{"path": "x", "augment": "degrade"}, {"path": "y"}], "seed": 1}
     assert changed(base, {"data.0.augment": "flip", "data.1": None}) == {
         "data": [{"path": "x", "augment": "flip"}],
@@ -104,7 +103,7 @@ def test_every_shipped_study_makes_configs_that_the_trainer_takes(path, tmp_path
     for name, variant in study["variants"].items():
         config = changed(base, {**study.get("changes", {}), **((variant or {}).get("changes", {}))})
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(config))
-        args = parse(["--config", str(tmp_path / f"{name}.yaml")])
-        assert all(Source(**entry).share > 0 for entry in args.data)
-        for words in ((variant or {}).get("evaluations") or study["evaluations"]).values():
-            evaluation.parse_args([*shlex.split(words), "--output_dir", "x"])
+        config = parse(["--config", str(tmp_path / f"{name}.yaml")])
+        assert all(source.share > 0 for source in config.data)
+        for flags in ((variant or {}).get("evaluations") or study["evaluations"]).values():
+            evaluation.parse_args([*shlex.split(flags), "--output_dir", "x"])

@@ -26,8 +26,9 @@ from train import finetune
 from train.data.loading import Source, TooManyUnreadable
 from train.data.sampling import BalancedTrainDataset
 from train.learning.build import build_model
+from train.learning.checkpoints import SaveError, find_checkpoint, save_state
 from train.learning.options import parse
-from train.learning.state import Progress, SaveError, find_checkpoint, save_state
+from train.learning.state import Progress
 from train.learning.validation import EvalViews
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,31 +48,31 @@ def spoiled(folder: Path, bad: int, count: int = 64) -> Path:
     return folder / "spoiled"
 
 
-def draws(folder: Path, length: int) -> BalancedTrainDataset:
+def samples_of(folder: Path, length: int) -> BalancedTrainDataset:
     data = datasets.load_from_disk(str(folder))["train"].cast_column("image", datasets.Image(decode=False))
     return BalancedTrainDataset([(Source(str(folder)), data)], FakeDetConfig(input_size=32), length, 0)
 
 
 def test_an_unreadable_image_is_skipped_counted_and_named(tmp_path, caplog):
     # over all loader workers; each epoch counts anew, or a long run would stop for one bad file
-    drawn = draws(spoiled(tmp_path, 1), 640)
+    samples = samples_of(spoiled(tmp_path, 1), 640)
     for epoch in range(3):
-        drawn.plan_epoch(epoch)
-        drawn.unreadable.most = 100
-        assert len(list(DataLoader(drawn, 32, num_workers=2))) == 20
-        expected = sum(int(row) == 0 for _, row in drawn.plan)
-        assert drawn.unreadable.total == expected > 0
+        samples.plan_epoch(epoch)
+        samples.unreadable.max_count = 100
+        assert len(list(DataLoader(samples, 32, num_workers=2))) == 20
+        expected = sum(int(row) == 0 for _, row in samples.plan)
+        assert samples.unreadable.total == expected > 0
     with caplog.at_level(logging.ERROR):
-        drawn[int(np.flatnonzero(drawn.plan[:, 1] == 0)[0])]
+        samples[int(np.flatnonzero(samples.plan[:, 1] == 0)[0])]
     assert "skipped an unreadable image: picture_000.png" in caplog.text
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_over_one_percent_unreadable_stops(tmp_path, workers):
-    drawn = draws(spoiled(tmp_path, 8), 200)
+    samples = samples_of(spoiled(tmp_path, 8), 200)
     with pytest.raises(TooManyUnreadable, match="over 1 % of the images cannot be read"):
-        list(DataLoader(drawn, 8, num_workers=workers))
-    nothing = draws(spoiled(tmp_path / "all", 64), 64)
+        list(DataLoader(samples, 8, num_workers=workers))
+    nothing = samples_of(spoiled(tmp_path / "all", 64), 64)
     with pytest.raises(TooManyUnreadable):
         nothing[0]
 
@@ -90,7 +91,7 @@ def test_training_on_bad_data_ends_with_one_sentence(tmp_path):
     output = launch(*TINY[:-6], "--num_workers", "2", "--head_epochs", "1", "--finetune_epochs", "0",
                     "--train_dir", spoiled(tmp_path, 8), "--output_dir", tmp_path / "out", ok=False)  # fmt: skip
     assert "Training stopped: over 1 % of the images cannot be read, picture_00" in output
-    assert 'train/draws.py", line' not in output.split("Training stopped")[1]
+    assert 'train/data/sampling.py", line' not in output.split("Training stopped")[1]
 
 
 @pytest.mark.parametrize("need", [lambda: torch.empty(2**60, dtype=torch.uint8), lambda: bytearray(2**60)])
@@ -206,6 +207,6 @@ def test_neither_a_kill_during_a_save_nor_a_full_disk_costs_a_whole_checkpoint(t
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
-    *kills, said = done.stdout.strip().splitlines()
+    *kills, last = done.stdout.strip().splitlines()
     assert len(kills) == 12
-    assert said.startswith("SaveError: The checkpoint could not be written") and said.endswith("Is the disk full?")
+    assert last.startswith("SaveError: The checkpoint could not be written") and last.endswith("Is the disk full?")

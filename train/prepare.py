@@ -1,10 +1,10 @@
-"""Turn any labelled image collection into leak-free train, validation and test splits.
+"""Turns any labelled image collection into leak-free train, validation and test splits.
 
     python train/prepare.py --data SOURCE --output_dir OUT
     python train/prepare.py catalogue --help
 
 SOURCE is a Hub data set id, a folder with class folders, or parquet; see train/README.md. Image bytes are never
-re-encoded: how a file was compressed is part of what a detector sees.
+re-encoded: compression traces are part of what a detector sees.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import json
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -26,19 +25,17 @@ if __name__ == "__main__":  # a script sees its own folder first, where evaluate
 from train.data.dedup import find_duplicates, fingerprint
 from train.data.sources import KEPT_COLUMNS, PrepareError, read_sources
 from train.data.splits import assign_splits, sample_per_class
+from train.data.summary import LABELS, in_order, print_report, summarise, unreadable_names
 from train.publishing.push import PublishError, claim, sentence
-
-LABELS = ["real", "fake"]
-
-
-def in_order(out: np.ndarray) -> list[str]:
-    """Name the output splits: train, validation, test, then the others by alphabet."""
-    order = ["train", "validation", "test"]
-    return sorted(set(out) - {""}, key=lambda s: (order.index(s) if s in order else len(order), s))
 
 
 def build(splits: dict[str, Dataset], table: dict, out: np.ndarray, source: str | None) -> DatasetDict:
-    """Collect the images of every output split, in input order, with the features of the contract."""
+    """The images of each output split, in input order, with a ClassLabel and the kept text columns.
+
+    Args:
+        out: Output split of each image; empty where it is dropped.
+        source: Value of the column `source`, if it is to be overwritten.
+    """
     ready = {}
     for origin, ds in splits.items():
         if source:
@@ -54,64 +51,8 @@ def build(splits: dict[str, Dataset], table: dict, out: np.ndarray, source: str 
     return DatasetDict(result)
 
 
-def summarise(table: dict, reason: np.ndarray, out: np.ndarray, groups: np.ndarray) -> dict:
-    """Count what was read, kept and dropped per input split and label, and what every output split holds."""
-    read, result = {}, {}
-    for split in dict.fromkeys(table["split"]):
-        read[split] = {}
-        for label in (0, 1, -1):
-            here = (table["split"] == split) & (table["label"] == label)
-            if here.any():
-                why = Counter(r for r in reason[here] if r)
-                moved = why.pop("leaked", 0)
-                read[split][LABELS[label] if label >= 0 else "no label"] = {
-                    "read": int(here.sum()), "kept": int((reason[here] == "").sum()), "moved_to_leaked": moved,
-                    "dropped": dict(why)}  # fmt: skip
-    for split in in_order(out):
-        result[split] = {LABELS[k]: int(((out == split) & (table["label"] == k)).sum()) for k in (0, 1)}
-    train_groups = set(groups[out == "train"])
-    shared = {s: len(train_groups & set(groups[out == s])) for s in result if s != "train"}
-    bad = np.flatnonzero(reason == "does not open")
-    return {"input": read, "output": result, "groups_shared_with_train": shared,
-            "unreadable": len(bad)}  # fmt: skip
-
-
-def print_report(report: dict) -> None:
-    """Print the counts as two small tables."""
-    print(f"\n{'read from':<18}{'label':<10}{'read':>8}{'kept':>8}{'moved':>7}{'dropped':>9}  why")
-    for split, labels in report["input"].items():
-        for label, c in labels.items():
-            why = ", ".join(f"{r} {k}" for r, k in c["dropped"].items())
-            if c["moved_to_leaked"]:
-                why = ", ".join(filter(None, [why, f"moved: identical to a training image {c['moved_to_leaked']}"]))
-            dropped = sum(c["dropped"].values())
-            print(f"{split:<18}{label:<10}{c['read']:>8}{c['kept']:>8}{c['moved_to_leaked']:>7}{dropped:>9}  {why}")
-    print(f"\n{'written to':<18}{'real':>8}{'fake':>8}")
-    for split, c in report["output"].items():
-        print(f"{split:<18}{c['real']:>8}{c['fake']:>8}")
-    for name in report["unreadable_names"]:
-        print(f"does not open: {name}")
-    for split, k in report["groups_shared_with_train"].items():
-        if k and not split.endswith("_leaked"):
-            print(f"note: {k} groups of {split} are in train too.")
-    if report["duplicates"].get("exact_duplicates_left_inside_held_out_splits"):
-        k = report["duplicates"]["exact_duplicates_left_inside_held_out_splits"]
-        print(f"note: {k} images repeat inside or between the held-out splits and were left as they are.")
-
-
-def unreadable_names(splits: dict[str, Dataset], table: dict, reason: np.ndarray, most: int = 20) -> list[str]:
-    """Name the first files that do not open, with the reason."""
-    names = []
-    for k in np.flatnonzero(reason == "does not open")[:most]:
-        row = splits[table["split"][k]][int(table["row"][k])]
-        path = row["image"]["path"] or row.get("file")
-        where = "/".join(Path(path).parts[-3:]) if path else f"row {table['row'][k]}"
-        names.append(f"{table['split'][k]}: {where} ({table['error'][k]})")
-    return names
-
-
 def save(result: DatasetDict, report: dict, output_dir: Path) -> None:
-    """Write the data set beside its place and move it there whole, so that a stopped run leaves nothing half done."""
+    """Writes the data set under another name and renames it, so that a stopped run leaves no half data set."""
     partial = output_dir.with_name(output_dir.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     result.save_to_disk(partial)
@@ -122,15 +63,15 @@ def save(result: DatasetDict, report: dict, output_dir: Path) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that says what is wrong in one sentence, without the usage text."""
+    """An argument parser whose errors are one sentence, without the usage text."""
 
     def error(self, message: str) -> None:
-        """Raise PrepareError instead of leaving the program."""
+        """Raises PrepareError instead of leaving the program."""
         raise PrepareError(f"{message} (see --help).")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     p = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = p.add_argument
     add("--data", nargs="+", required=True, metavar="SOURCE", help="Hub id, folder, parquet, or SPLIT=PATH items")
@@ -138,26 +79,30 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--config_name", help="configuration of a Hub data set")
     add("--image_column", default="image")
     add("--label_column", default="label")
-    add("--group_column", help="images with the same value stay in one split (default: group, where there is one)")
+    add("--group_column", help="images with the same value stay in one split (default: `group`, if it exists)")
     add("--label_map", nargs="+", default=[], metavar="NAME=real|fake", help="what the labels mean")
-    add("--fake_label", help="the label that means fake; every other one is real")
-    add("--source", help="write this name into the column source")
+    add("--fake_label", help="the label that means fake; all others mean real")
+    add("--source", help="write this name into the column `source`")
     add("--val_fraction", type=float, help="default 0.15 of an unsplit set, 0.05 of an official train split")
     add("--test_fraction", type=float, help="default 0.15 of an unsplit set")
     add("--max_per_class", type=int, help="at most this many images of each class from each split")
     add("--near_duplicates", choices=["drop", "group", "ignore"], default="drop",
-        help="drop: leave out training images that look like held-out ones; group: keep them")  # fmt: skip
-    add("--phash_distance", type=int, default=10, help="differing bits of 64 (candidates are confirmed on pixels)")
-    add("--max_bad_fraction", type=float, default=0.01, help="stop when more images than this do not open")
+        help="drop: remove training images that look like held-out ones; group: keep them")  # fmt: skip
+    add("--phash_distance", type=int, default=10, help="maximum differing bits of 64 (pixels decide)")
+    add("--max_bad_fraction", type=float, default=0.01, help="stop when a larger share of images does not open")
     add("--num_workers", type=int, default=1)
     add("--seed", type=int, default=0)
     add("--push_to_hub", metavar="REPO", help="publish the result as this data set (owner/name; token from HF_TOKEN)")
-    add("--private", action="store_true", help="make that data set private, when it is new")
+    add("--private", action="store_true", help="make that data set private if it is new")
     return p.parse_args(argv)
 
 
 def read_label_map(args) -> dict[str, int]:
-    """Turn --label_map and --fake_label into lower-case name to 0 or 1; "*" stands for every other name."""
+    """--label_map and --fake_label as a mapping of lower-case names to 0 or 1; "*" stands for any other name.
+
+    Raises:
+        PrepareError: An item is not NAME=real or NAME=fake.
+    """
     mapping = {"*": 0, args.fake_label.lower(): 1} if args.fake_label is not None else {}
     for item in args.label_map:
         name, _, meaning = item.rpartition("=")
@@ -168,7 +113,11 @@ def read_label_map(args) -> dict[str, int]:
 
 
 def check_args(args) -> None:
-    """Refuse values that cannot be meant."""
+    """Checks the values of the arguments.
+
+    Raises:
+        PrepareError: A value is out of range, or the output folder belongs to something else.
+    """
     for name in ("val_fraction", "test_fraction", "max_bad_fraction"):
         value = getattr(args, name)
         if value is not None and not 0 <= value < 1:
@@ -185,7 +134,11 @@ def check_args(args) -> None:
 
 
 def prepare(args, cache_dir: str) -> dict:
-    """Read, check, split and save; return the report."""
+    """Reads, checks, splits and saves; returns the report.
+
+    Raises:
+        PrepareError: Too many images do not open, or the input cannot be used.
+    """
     splits = read_sources(args.data, args.image_column, args.label_column, args.group_column, read_label_map(args),
                           args.config_name, cache_dir)  # fmt: skip
     if args.max_per_class:
@@ -208,16 +161,20 @@ def prepare(args, cache_dir: str) -> dict:
 
 
 def run(args) -> dict:
-    """Do the whole job and return the report."""
+    """Runs the whole command and returns the report.
+
+    Raises:
+        PrepareError: The arguments or the input cannot be used, or the result cannot be pushed.
+    """
     check_args(args)
     repo = None
-    if args.push_to_hub:  # no hour of reading before "no right to write"
+    if args.push_to_hub:  # a missing right to write is better known before the reading
         try:
             repo = claim(args.push_to_hub, "dataset", args.private)
         except PublishError as e:
             raise PrepareError(f"--push_to_hub: {e}") from e
     args.output_dir.parent.mkdir(parents=True, exist_ok=True)
-    # Parquet is unpacked to be read: on the output's disk, which has room for a copy, and only for as long as needed.
+    # Parquet is unpacked to be read, on the output's disk, which has room for a copy.
     with tempfile.TemporaryDirectory(dir=args.output_dir.parent, prefix=".prepare-", ignore_cleanup_errors=True) as tmp:
         report = prepare(args, tmp)
     print_report(report)
@@ -231,7 +188,7 @@ def run(args) -> dict:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 = done, 2 = the input or the arguments cannot be used."""
+    """Runs the command; 0 = done, 2 = the input or the arguments cannot be used."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["catalogue"]:
         from train.data.catalogue import main as build_catalogue

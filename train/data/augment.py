@@ -1,23 +1,29 @@
 """Augmentation and degradation for training. Real and fake images go through the same code with the same odds.
 
-Everything takes a numpy Generator and nothing else that is random: with a generator seeded by (seed, epoch, position)
-a sample does not depend on the worker or process that draws it, which makes resume and multi-process runs exact.
+A numpy Generator is the only source of randomness. Seeded by (seed, epoch, position), it makes a sample independent of
+the worker or process that computes it, so that resumed and multi-process runs are exact.
 """
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
+from pydantic import ConfigDict, Field
 
 KERNELS = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS, Image.Resampling.BOX)
+Preset = Literal["none", "flip", "light", "degrade"]
+Odds = Annotated[float, Field(strict=True, ge=0, le=1)]
+Scale = Annotated[float, Field(strict=True, gt=0, le=10)]
+Quality = Annotated[int, Field(strict=True, ge=1, le=100)]
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Odds (0..1) and ranges of each step, in the order in which they are applied.
+    """Odds (0..1) and ranges of each step. A training config may give them as a mapping, which pydantic checks.
 
     Args:
         untouched: Share of images that are only flipped; the others go through every step at its own odds.
@@ -30,19 +36,27 @@ class Augment:
         flip: Odds of mirroring left to right.
     """
 
-    untouched: float = 0.0
-    rescale: float = 0.0
-    scale_range: tuple[float, float] = (0.4, 1.3)
-    blur: float = 0.0
-    noise: float = 0.0
-    jpeg: float = 0.0
-    quality_range: tuple[int, int] = (30, 98)
-    rotate: float = 0.0
-    color: float = 0.0
-    flip: float = 0.5
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    untouched: Odds = 0.0
+    rescale: Odds = 0.0
+    scale_range: tuple[Scale, Scale] = (0.4, 1.3)
+    blur: Odds = 0.0
+    noise: Odds = 0.0
+    jpeg: Odds = 0.0
+    quality_range: tuple[Quality, Quality] = (30, 98)
+    rotate: Odds = 0.0
+    color: Odds = 0.0
+    flip: Odds = 0.5
+
+    def __post_init__(self):
+        for name in ("scale_range", "quality_range"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} must be [low, high]")
 
 
-PRESETS = {
+PRESETS: dict[Preset, Augment] = {
     "none": Augment(flip=0.0),
     "flip": Augment(),
     "light": Augment(untouched=0.5, jpeg=0.2, quality_range=(60, 98), rotate=0.1, color=0.3),
@@ -59,37 +73,37 @@ def encode(image: Image.Image, format: str, quality: int, **options) -> Image.Im
 
 
 def recompress(image: Image.Image, rng: np.random.Generator, quality_range: tuple[int, int]) -> Image.Image:
-    """One round of JPEG (three in four, 4:2:0 or 4:4:4) or WebP at a random quality."""
+    """One round of JPEG (odds 3 in 4; 4:2:0 or 4:4:4) or WebP at a random quality."""
     quality = int(rng.integers(quality_range[0], quality_range[1] + 1))
     if rng.random() < 0.75:
         return encode(image, "JPEG", quality, subsampling=int(rng.choice((2, 2, 0))))
     return encode(image, "WEBP", quality, method=2)
 
 
-def augment(image: Image.Image, rng: np.random.Generator, how: Augment) -> Image.Image:
+def augment(image: Image.Image, rng: np.random.Generator, settings: Augment) -> Image.Image:
     """A random variant of an RGB image; its size changes only by `rescale`."""
-    if rng.random() < how.flip:
+    if rng.random() < settings.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if rng.random() < how.untouched:
+    if rng.random() < settings.untouched:
         return image
-    if rng.random() < how.rotate:
+    if rng.random() < settings.rotate:
         image = image.rotate(rng.uniform(-8, 8), Image.Resampling.BICUBIC, fillcolor=(128, 128, 128))
-    if rng.random() < how.rescale:
-        factor = float(np.exp(rng.uniform(*np.log(how.scale_range))))
+    if rng.random() < settings.rescale:
+        factor = float(np.exp(rng.uniform(*np.log(settings.scale_range))))
         size = tuple(max(16, round(side * factor)) for side in image.size)
         image = image.resize(size, KERNELS[rng.integers(len(KERNELS))])
-    if rng.random() < how.color:
+    if rng.random() < settings.color:
         image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.8, 1.2))
         image = ImageEnhance.Contrast(image).enhance(rng.uniform(0.8, 1.2))
-    if rng.random() < how.blur:
+    if rng.random() < settings.blur:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.5)))
-    if rng.random() < how.noise:
+    if rng.random() < settings.noise:
         pixels = np.asarray(image, np.float32) + rng.normal(0, rng.uniform(1, 8), (*image.size[::-1], 3))
         image = Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
-    if rng.random() < how.jpeg:
-        image = recompress(image, rng, how.quality_range)
+    if rng.random() < settings.jpeg:
+        image = recompress(image, rng, settings.quality_range)
         if rng.random() < 0.5:
-            image = recompress(image, rng, how.quality_range)
+            image = recompress(image, rng, settings.quality_range)
     return image
 
 

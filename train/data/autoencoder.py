@@ -1,7 +1,7 @@
-"""A tiny latent autoencoder whose reconstructions of photographs serve as look-alike fakes.
+"""A tiny latent autoencoder; its reconstructions of photographs serve as aligned fakes (see reconstruct.py).
 
-The layer layout is that of TAEF2 (madebyollin/taesd, MIT), a small stand-in for the autoencoder of FLUX.2; only its
-weights, two safetensors files, are read. Nothing at run time needs it.
+The layers are those of TAEF2 (madebyollin/taesd, MIT), a small replacement for the autoencoder of FLUX.2; its weights
+are two safetensors files. Only training data is made with it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fingerprints of images, and the exact and near duplicates among them.
 
-Near duplicates are found by perceptual hash and confirmed on 16x16 thumbnails. The hash alone is not enough: among the
-120,000 images of 32 px in CIFAKE, 20,582 pairs lie within 10 of 64 bits, and about one in twenty is the same picture.
+A perceptual hash proposes near duplicates, 16x16 thumbnails confirm them. The hash alone is not enough: among the
+120,000 images of 32 px in CIFAKE, 20,582 pairs lie within 10 of 64 bits, and about 1 in 20 shows the same picture.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from tqdm.auto import tqdm
 from train.data.sources import canonical_split
 
 THUMB = 16  # side of the thumbnail in px
-MIN_CORRELATION = 0.95  # of two thumbnails; pairs above it looked the same by eye, whatever their brightness
+MIN_CORRELATION = 0.95  # of two thumbnails; pairs above it look the same to a person, whatever their brightness
 MAX_DIFFERENCE = 12.0  # mean absolute difference of two thumbnails, in grey levels of 255
 _BLOCK_ROWS, _BLOCK_COLUMNS = 2048, 16384
 
 
 def fingerprint_batch(images: list[dict]) -> dict[str, list]:
-    """Decode a batch of images and describe each one.
+    """Decodes a batch of images and computes the fingerprint of each.
 
     Args:
-        images: undecoded images, each {"bytes", "path"}.
+        images: Undecoded images, each {"bytes", "path"}.
 
     Returns:
-        Lists `error` (empty = it opens), `sha` (SHA-256 of size and upright RGB pixels, 32 bytes), `phash` (64 bits
-        as 8 bytes) and `thumb` (16x16 RGB, 768 bytes).
+        Lists `error` (empty if the image opens), `sha` (SHA-256 of size and upright RGB pixels, 32 bytes), `phash`
+        (64 bits as 8 bytes) and `thumb` (16x16 RGB, 768 bytes).
     """
     out: dict[str, list] = {"error": [], "sha": [], "thumb": []}
     grey = np.zeros((len(images), 32, 32), np.float32)
@@ -44,7 +44,7 @@ def fingerprint_batch(images: list[dict]) -> dict[str, list]:
             out["thumb"].append(rgb.resize((THUMB, THUMB), Image.Resampling.BOX).tobytes())
             grey[i] = np.asarray(rgb.convert("L").resize((32, 32), Image.Resampling.LANCZOS), np.float32)
             out["error"].append("")
-        except Exception as e:  # Pillow's plug-ins raise nearly anything on hostile files
+        except Exception as e:  # Pillow's plug-ins raise many types on damaged files
             out["error"].append(_reason(e))
             out["sha"].append(b"")
             out["thumb"].append(bytes(THUMB * THUMB * 3))
@@ -53,6 +53,7 @@ def fingerprint_batch(images: list[dict]) -> dict[str, list]:
 
 
 def _reason(e: Exception) -> str:
+    """Why an image does not open, without object addresses and paths."""
     if isinstance(e, FileNotFoundError):
         return "file is missing"
     if isinstance(e, TypeError | AttributeError):
@@ -62,7 +63,7 @@ def _reason(e: Exception) -> str:
 
 
 def phash(grey: np.ndarray) -> np.ndarray:
-    """DCT hash of a batch, the same bits as `imagehash.phash` on the same 32x32 picture.
+    """DCT hash of a batch; the bits are those of `imagehash.phash` on the same 32x32 picture.
 
     Args:
         grey: (N, 32, 32) float32.
@@ -77,22 +78,22 @@ def phash(grey: np.ndarray) -> np.ndarray:
 def near_pairs(
     hashes: np.ndarray, thumbs: np.ndarray, distance: int, progress=lambda blocks: blocks
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find all pairs of images that show the same picture.
+    """Finds all pairs of images that show the same picture.
 
-    Every hash is compared with every other by matrix products of +-1 bits, which is exact for any distance and takes
-    one minute for 120,000 images on one core; time grows with the square of N.
+    Matrix products of +-1 bits compare each hash with each other one. That is exact for any distance and takes one
+    minute for 120,000 images on one core; time grows with the square of N.
 
     Args:
         hashes: (N, 8) uint8.
         thumbs: (N, 768) uint8.
-        distance: largest number of differing bits, 0..64.
-        progress: wraps the list of blocks, for example tqdm.
+        distance: Maximum number of differing bits, 0..64.
+        progress: Wraps the list of blocks, for example tqdm.
 
     Returns:
         Two arrays of indices (P,), the first always smaller than the second.
     """
     bits = np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1
-    n, found = len(bits), [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    n, pairs = len(bits), [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for a in progress(range(0, n, _BLOCK_ROWS)):
         for b in range(a, n, _BLOCK_COLUMNS):
             agreement = bits[a : a + _BLOCK_ROWS] @ bits[b : b + _BLOCK_COLUMNS].T
@@ -100,24 +101,25 @@ def near_pairs(
             i, j = i + a, j + b
             i, j = i[i < j], j[i < j]
             same = _same_picture(thumbs, i, j)
-            found.append((i[same], j[same]))
-    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+            pairs.append((i[same], j[same]))
+    return np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
 
 
 def _same_picture(thumbs: np.ndarray, i: np.ndarray, j: np.ndarray, chunk: int = 20_000) -> np.ndarray:
+    """(P,) bool: whether the thumbnails of each pair differ little and correlate well."""
     same = np.zeros(len(i), bool)
     for s in range(0, len(i), chunk):
         a, b = thumbs[i[s : s + chunk]].astype(np.float32), thumbs[j[s : s + chunk]].astype(np.float32)
         difference = np.abs(a - b).mean(1)
         a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
         norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        correlation = (a * b).sum(1) / np.maximum(norm, 1e-6)  # 0 for a plain image: it resembles nothing
+        correlation = (a * b).sum(1) / np.maximum(norm, 1e-6)  # 0 for a plain image, which has no structure to compare
         same[s : s + chunk] = (difference <= MAX_DIFFERENCE) & (correlation >= MIN_CORRELATION)
     return same
 
 
 def connected_groups(n: int, pairs: list[tuple[np.ndarray, np.ndarray]], names: list | None = None) -> np.ndarray:
-    """Give each of n images a group number, one for all that are linked by a pair or by an equal, non-empty name."""
+    """(n,) group numbers: images linked by a pair or by an equal, non-empty name share one."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -132,12 +134,12 @@ def connected_groups(n: int, pairs: list[tuple[np.ndarray, np.ndarray]], names: 
 
 
 def tier(split: str) -> int:
-    """Say how far from training a split is: 0 train, 1 validation (also validation_*), 2 every other one."""
+    """Distance of a split from training: 0 train, 1 validation (also validation_*), 2 any other split."""
     return {"train": 0, "validation": 1}.get(canonical_split(split.split("_")[0]), 2)
 
 
 def fingerprint(splits: dict[str, Dataset], num_workers: int) -> dict[str, np.ndarray]:
-    """Describe all images of all splits in one table of columns, in the order of the splits."""
+    """Fingerprints of all images of all splits: a dictionary of columns, in the order of the splits."""
     parts = []
     for name, ds in splits.items():
         hashed = ds.select_columns("image").map(
@@ -157,11 +159,16 @@ def fingerprint(splits: dict[str, Dataset], num_workers: int) -> dict[str, np.nd
 
 
 def find_duplicates(table: dict, mode: str, distance: int) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Decide what every image becomes.
+    """Decides which images leave the data set or their split, and which belong together.
 
-    A picture that is in training stays there and leaves the test split for `<split>_leaked`, because the test split is
-    the yardstick and must stay complete in every other respect; a mere near duplicate of a test picture leaves the
-    training side instead.
+    A test image whose copy is in training moves to `<split>_leaked`; apart from that an official test split stays
+    complete, so near duplicates leave the training side instead.
+
+    Args:
+        table: Of `fingerprint`.
+        mode: What happens to near duplicates: "drop" removes them from the split nearer to training, "group" and
+            "drop" keep those of one side in one group, "ignore" does not look for them.
+        distance: Maximum number of differing hash bits of near duplicates.
 
     Returns:
         Reason per image (empty = kept, "leaked" = moved), group number per image, and counts for the report.
@@ -170,34 +177,10 @@ def find_duplicates(table: dict, mode: str, distance: int) -> tuple[np.ndarray, 
     reason = np.full(n, "", object)
     reason[table["label"] < 0] = "no label"
     reason[table["error"] != ""] = "does not open"
-    tiers = np.array([tier(s) for s in table["split"]])
-
-    same: dict[bytes, list[int]] = {}
-    for k in np.flatnonzero(reason == ""):
-        same.setdefault(table["sha"][k], []).append(k)
-    repeats = 0
-    for rows in same.values():
-        if len(rows) == 1:
-            continue
-        if len({table["label"][k] for k in rows}) > 1:
-            reason[rows] = "both labels"
-            continue
-        rows.sort(key=lambda k: tiers[k])  # stable: the first one of the nearest-to-training split is kept
-        seen = set()
-        for k in rows:
-            split, nearest = table["split"][k], tiers[rows[0]]
-            if tiers[k] == 2:
-                reason[k] = "leaked" if nearest < 2 else ""
-                repeats += int(nearest == 2 and len(seen) > 0)
-            elif split in seen or (tiers[k] == 0 and seen):
-                reason[k] = "exact duplicate"
-            elif tiers[k] != nearest:
-                reason[k] = f"in {table['split'][rows[0]]} too"
-            seen.add(split)
-    counts = {"exact_duplicates_left_inside_held_out_splits": repeats}
-
-    kept = np.flatnonzero(reason == "")
+    tiers = np.array([tier(split) for split in table["split"]])
+    counts = {"exact_duplicates_left_inside_held_out_splits": mark_exact_duplicates(table, tiers, reason)}
     pairs = []
+    kept = np.flatnonzero(reason == "")
     if mode != "ignore" and len(kept):
         i, j = near_pairs(
             table["phash"][kept], table["thumb"][kept], distance,
@@ -205,15 +188,46 @@ def find_duplicates(table: dict, mode: str, distance: int) -> tuple[np.ndarray, 
         )  # fmt: skip
         i, j = kept[i], kept[j]
         across = tiers[i] != tiers[j]
-        counts["near_duplicate_pairs"] = {
-            "same_side": int((~across).sum()),
-            "across_splits": int(across.sum()),
-        }
+        counts["near_duplicate_pairs"] = {"same_side": int((~across).sum()), "across_splits": int(across.sum())}
         if mode == "drop":
-            nearer = np.where(tiers[i] < tiers[j], i, j)[across]
-            farther = np.where(tiers[i] < tiers[j], j, i)[across]
-            for k, other in zip(nearer, farther, strict=True):
-                reason[k] = f"near duplicate of {table['split'][other]}"
+            mark_near_duplicates(table, tiers, reason, i[across], j[across])
         pairs.append((i[~across], j[~across]))
-    groups = connected_groups(n, pairs, list(table["group"]))
-    return reason, groups, counts
+    return reason, connected_groups(n, pairs, list(table["group"])), counts
+
+
+def mark_exact_duplicates(table: dict, tiers: np.ndarray, reason: np.ndarray) -> int:
+    """Writes into `reason` why copies of a picture leave; returns how many stay inside or between held-out splits.
+
+    Copies with different labels all leave. Of the others the first one of the split nearest to training is kept; a
+    held-out copy of a training or validation image is marked as leaked.
+    """
+    copies: dict[bytes, list[int]] = {}
+    for k in np.flatnonzero(reason == ""):
+        copies.setdefault(table["sha"][k], []).append(k)
+    repeats = 0
+    for rows in copies.values():
+        if len(rows) == 1:
+            continue
+        if len({table["label"][k] for k in rows}) > 1:
+            reason[rows] = "both labels"
+            continue
+        rows.sort(key=lambda k: tiers[k])  # stable: input order inside a tier
+        nearest, splits = tiers[rows[0]], set()
+        for k in rows:
+            split = table["split"][k]
+            if tiers[k] == 2:
+                reason[k] = "leaked" if nearest < 2 else ""
+                repeats += int(nearest == 2 and len(splits) > 0)
+            elif split in splits or (tiers[k] == 0 and splits):
+                reason[k] = "exact duplicate"
+            elif tiers[k] != nearest:
+                reason[k] = f"in {table['split'][rows[0]]} too"
+            splits.add(split)
+    return repeats
+
+
+def mark_near_duplicates(table: dict, tiers: np.ndarray, reason: np.ndarray, i: np.ndarray, j: np.ndarray) -> None:
+    """Writes into `reason` that of each pair across splits the image nearer to training leaves."""
+    nearer, farther = np.where(tiers[i] < tiers[j], (i, j), (j, i))
+    for k, other in zip(nearer, farther, strict=True):
+        reason[k] = f"near duplicate of {table['split'][other]}"

@@ -1,4 +1,4 @@
-"""Which rows of a data set count: by the values of its text columns (source, generator, content, group)."""
+"""Filters the rows of a data set by the values of its text columns (source, generator, content, group)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from datasets import Dataset
 def filter_rows(
     data: Dataset, only: Mapping[str, Sequence[str]], exclude: Mapping[str, Sequence[str]], strict: bool = True
 ) -> np.ndarray:
-    """Row numbers (n,) whose values are among `only` and not among `exclude`, column by column.
+    """Numbers (n,) of the rows whose values are among `only` and not among `exclude`, column by column.
 
     Raises:
-        ValueError: No such column, or (if `strict`) a value that no row has: a typing error would choose nothing.
+        ValueError: There is no such column, or (if `strict`) no row has a value; it may be misspelt.
     """
     kept = np.ones(len(data), bool)
-    for wanted, inside in ((only, True), (exclude, False)):
-        for column, values in wanted.items():
+    for conditions, inside in ((only, True), (exclude, False)):
+        for column, values in conditions.items():
             if column not in data.column_names:
                 raise ValueError(f"the data has no column '{column}'")
             have = np.asarray([str(value) for value in data[column]])
@@ -34,10 +34,10 @@ def parse_where(items: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         ValueError: An item is not COLUMN=VALUE[,VALUE...].
     """
-    found: dict[str, list[str]] = {}
+    conditions: dict[str, list[str]] = {}
     for item in items:
         column, _, values = item.partition("=")
         if not column or not values:
             raise ValueError(f"'{item}' is not COLUMN=VALUE")
-        found.setdefault(column, []).extend(values.split(","))
-    return found
+        conditions.setdefault(column, []).extend(values.split(","))
+    return conditions

@@ -9,9 +9,12 @@ from timm.data import Mixup
 def make_mix(args):
     """A function (pixels (N, 3, S, S), labels (N,) or (N, K)) -> the same with some images mixed, labels as floats.
 
-    CutMix pastes a rectangle of another image in and mixes the labels by the share of the area (Yun et al. 2019); what
-    it teaches is that evidence is local. mixup blends whole images (Zhang et al. 2018). Each is done to its share of
-    the images; `timm.data.Mixup` does the work. In the head phase features are cached and nothing is mixed.
+    CutMix pastes a rectangle of another image in and mixes the labels by the share of the area (Yun et al. 2019), which
+    favours local evidence. mixup blends whole images (Zhang et al. 2018). Each is applied to its share of the images,
+    by `timm.data.Mixup`. Cached features of the head phase are not mixed.
+
+    Args:
+        args: Has the shares `cutmix` and `mixup`.
     """
     share = args.cutmix + args.mixup
     if not share:
@@ -26,9 +29,9 @@ def make_mix(args):
     )
 
     def mix(pixels: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if pixels.ndim != 4 or len(pixels) % 2:  # cached features; the odd rest of an epoch
+        if pixels.ndim != 4 or len(pixels) % 2:  # cached features; an odd batch cannot be paired
             return pixels, labels.float()
-        mixer.num_classes = len(labels)  # each image is a class of its own: the shares of whatever labels they have
+        mixer.num_classes = len(labels)  # each image is a class of its own, which gives the shares of any labels
         pixels, shares = mixer(pixels, torch.arange(len(labels), device=labels.device))
         return pixels, shares @ labels.float()
 

@@ -1,8 +1,7 @@
-"""Read a data set, whatever its layout, into splits of (image bytes, label 0 or 1, optional text columns).
+"""Reads a data set of any layout into splits of (image bytes, label 0 or 1, optional text columns).
 
-Four layouts are read: a Hub data set id, a folder of images sorted into class folders, parquet files, and a folder of
-parquet files. Labels are mapped by name, never by index: `datasets`' imagefolder sorts class names, so that fake
-would become 0 there.
+Four layouts are supported: a Hub data set id, a folder with class folders, parquet files, and a folder of parquet
+files. Labels are mapped by name, never by index: the imagefolder of `datasets` sorts class names, which makes fake 0.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ SPLIT_NAMES = {"training": "train", "val": "validation", "valid": "validation", 
 REAL_NAMES = {"real", "nature", "natural", "authentic", "genuine", "human", "photo", "photograph"}
 FAKE_NAMES = {"fake", "ai", "generated", "aigenerated", "synthetic", "deepfake", "artificial", "aiart"}
 GRAPHIC = "graphic"  # a catalogue's label for what is neither a photograph nor generated: no class
-# Words around a class name that say nothing about the class: "training_fake", "ai_images", "0_real".
+# Parts of folder names that are not the class: "training_fake", "ai_images", "0_real".
 FILLER = {"train", "training", "test", "testing", "val", "valid", "validation", "image", "images", "img", "imgs",
           "picture", "pictures", "photos", "face", "faces"}  # fmt: skip
 
 
 class PrepareError(ValueError):
-    """Something the user can put right; the text is one plain sentence for the terminal."""
+    """An input that the user can correct; the text is one sentence for the terminal."""
 
 
 def label_from_name(name: object) -> int | None:
-    """Map a class name to 0 (real) or 1 (fake), whatever its capitals, numbering and filler words; else None."""
-    words = [w for w in re.split(r"[^a-z]+", str(name).lower()) if w]
-    joined = "".join(w for w in words if w not in FILLER)
+    """0 (real) or 1 (fake) for a class name, ignoring case, numbers and filler; None for any other name."""
+    parts = [part for part in re.split(r"[^a-z]+", str(name).lower()) if part]
+    joined = "".join(part for part in parts if part not in FILLER)
     return 0 if joined in REAL_NAMES else 1 if joined in FAKE_NAMES else None
 
 
 def canonical_split(name: str) -> str:
-    """Return train, validation or test for the usual spellings of them, and any other name as it is."""
+    """train, validation or test for the usual spellings of them; any other name unchanged."""
     return SPLIT_NAMES.get(name.lower(), name.lower() if name.lower() in {"train", "validation", "test"} else name)
 
 
@@ -49,20 +48,20 @@ def read_sources(
     config_name=None,
     cache_dir=None,
 ) -> dict[str, Dataset]:
-    """Read every source and merge what belongs to the same split.
+    """Reads all sources and merges the data of each split.
 
     Args:
-        data: `SPLIT=PATH` items, or paths, glob patterns and Hub ids whose splits are found from their names.
-        label_map: class name or number (as text) to 0 or 1; it wins over the names this module knows.
-        group_column: the column to keep as `group`, when it has another name.
-        cache_dir: where parquet is unpacked to; it must stay as long as the result is used.
+        data: `SPLIT=PATH` items, or paths, glob patterns and Hub ids whose names tell the splits.
+        label_map: Class name or number (as text) to 0 or 1; it overrides the names that this module knows.
+        group_column: The column to keep as `group`, if it has another name.
+        cache_dir: Where parquet is unpacked to; it must exist as long as the result is used.
 
     Returns:
-        Split name to data set, with columns image (undecoded bytes and path), label (-1 = none) and those of
-        `KEPT_COLUMNS` that are there.
+        Split name to data set, with columns image (undecoded bytes and path), label (-1 = none) and the existing ones
+        of `KEPT_COLUMNS`.
 
     Raises:
-        PrepareError: a path, column or label that cannot be used.
+        PrepareError: A path, column or label cannot be used.
     """
     parts: dict[str, list[Dataset]] = {}
     for item in data:
@@ -70,7 +69,7 @@ def read_sources(
         split, source = (canonical_split(match[1]), match[2]) if match else (None, item)
         columns = (image_column, label_column, group_column)
         if Path(source).expanduser().is_dir() and not any(Path(source).expanduser().rglob("*.parquet")):
-            columns = ("image", "label", None)  # the folder's own
+            columns = ("image", "label", None)  # as _read_image_folder names them
         for name, ds in _read_one(source, split, label_map or {}, config_name, cache_dir).items():
             ds = _standardise(ds, *columns, label_map or {}, source)
             parts.setdefault(name, []).append(ds)
@@ -112,7 +111,7 @@ def _read_hub(name: str, split: str | None, config_name) -> dict[str, Dataset]:
 
 
 def _read_parquet(files: list[Path], split: str | None, cache_dir) -> dict[str, Dataset]:
-    """Read parquet files; without a given split, a file's name up to its shard number says which one it belongs to."""
+    """Reads parquet files; without a given split, the name of a file up to its shard number is its split."""
     by_split: dict[str, list[str]] = {}
     for f in files:
         named = re.fullmatch(r"(.+?)[-_.]\d+[-_.]of[-_.]\d+.*|(.+?)(?:[-_.]\d+)?", f.stem)
@@ -132,7 +131,7 @@ def _read_parquet(files: list[Path], split: str | None, cache_dir) -> dict[str, 
 
 
 def _read_image_folder(root: Path, split: str | None, label_map: dict[str, int]) -> dict[str, Dataset]:
-    """Walk a folder; the deepest folder that names a class gives the label, the first that names a split the split."""
+    """Reads a folder: the deepest folder with a class name gives the label, the first with a split name the split."""
     rows: dict[str, dict[str, list]] = {}
     for f in sorted(root.rglob("*")):
         if f.suffix.lower() not in IMAGE_SUFFIXES or not f.is_file():
@@ -140,8 +139,8 @@ def _read_image_folder(root: Path, split: str | None, label_map: dict[str, int])
         folders = f.relative_to(root).parts[:-1]
         label = _label_from_folders(folders, label_map)
         splits = [canonical_split(p) for p in folders]
-        found = next((s for s in splits if s in {"train", "validation", "test"}), "train")
-        row = rows.setdefault(split or found, {"image": [], "label": []})
+        named = next((s for s in splits if s in {"train", "validation", "test"}), "train")
+        row = rows.setdefault(split or named, {"image": [], "label": []})
         row["image"].append({"bytes": None, "path": str(f)})
         row["label"].append(label)
     if rows and all(x == -1 for r in rows.values() for x in r["label"]):
@@ -151,16 +150,16 @@ def _read_image_folder(root: Path, split: str | None, label_map: dict[str, int])
 
 
 def _label_from_folders(folders: tuple[str, ...], label_map: dict[str, int]) -> int:
-    """Return the class that the folder names give, -1 if none does; plain "real" and "fake" beat the synonyms."""
+    """The class that the folder names give, -1 if none does; plain "real" and "fake" override the synonyms."""
     given = [label_map[f.lower()] for f in folders if f.lower() in label_map]
     if given or (folders and "*" in label_map):
         return given[-1] if given else label_map["*"]
     plain = {label_from_name(f) for f in folders if re.search("real|fake", f, re.I)} - {None}
-    found = plain or {label_from_name(f) for f in folders} - {None}
-    if len(found) > 1:
+    labels = plain or {label_from_name(f) for f in folders} - {None}
+    if len(labels) > 1:
         name = "/".join(folders)
-        raise PrepareError(f"The folder {name} names both classes: say which one counts by --label_map NAME=real.")
-    return found.pop() if found else -1
+        raise PrepareError(f"The folder {name} names both classes: choose one with --label_map NAME=real.")
+    return labels.pop() if labels else -1
 
 
 def _map_label(value: object, label_map: dict[str, int]) -> int | None:
@@ -169,7 +168,7 @@ def _map_label(value: object, label_map: dict[str, int]) -> int | None:
 
 
 def _standardise(ds: Dataset, image_column, label_column, group_column, label_map, source) -> Dataset:
-    """Bring one data set to the columns image (undecoded), label (int64) and `KEPT_COLUMNS`."""
+    """The data set with the columns image (undecoded), label (int64) and `KEPT_COLUMNS`."""
     for kind, wanted in {"image": image_column, "label": label_column, "group": group_column}.items():
         if wanted and wanted not in ds.column_names:
             raise PrepareError(f"{source} has no column {wanted}; --{kind}_column can be {', '.join(ds.column_names)}.")
@@ -190,7 +189,7 @@ def _standardise(ds: Dataset, image_column, label_column, group_column, label_ma
 
 
 def _read_labels(ds: Dataset, column: str, label_map: dict[str, int]) -> list[int]:
-    """Return 0, 1 or -1 (no label) per row, by name where there are names."""
+    """0, 1 or -1 (no label) per row, by name where there are names."""
     feature, values = ds.features[column], ds.with_format(None)[column][:]
     names = feature.names if isinstance(feature, ClassLabel) else None
     mapped: dict[object, int] = {}
@@ -210,7 +209,7 @@ def _read_labels(ds: Dataset, column: str, label_map: dict[str, int]) -> list[in
         if known is None:
             shown = ", ".join(sorted({str(names[v] if names else v) for v in set(values) if v is not None})[:10])
             raise PrepareError(
-                f"The labels ({shown}) do not say which is real and which is fake: "
+                f"The labels ({shown}) do not tell which is real and which is fake: "
                 "use --label_map NAME=real NAME=fake, or --fake_label NAME."
             )
         mapped[value] = known

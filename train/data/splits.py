@@ -1,4 +1,4 @@
-"""Choose which images go to which split: by whole groups, with equal shares of both labels, the same every time."""
+"""Assigns images to splits: by whole groups, with equal shares of both labels, reproducibly by seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from train.data.sources import PrepareError
 
 
 def sample_per_class(splits: dict[str, Dataset], n: int, seed: int) -> dict[str, Dataset]:
-    """Keep at most n images of each class in each split, drawn at random."""
+    """At most n images of each class in each split, chosen at random."""
     rng = np.random.default_rng(seed)
     out = {}
     for name, ds in splits.items():
@@ -20,10 +20,10 @@ def sample_per_class(splits: dict[str, Dataset], n: int, seed: int) -> dict[str,
 
 
 def group_stratified_split(labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Choose whole groups that together hold the fraction of each label.
+    """Chooses whole groups that together hold a fraction of each label.
 
-    Groups come in random order and are taken while that brings the counts nearer to the target. (sklearn's
-    StratifiedGroupKFold only cuts equal folds and needs minutes for 100,000 groups.)
+    Groups are visited in random order; one is taken if it brings the counts nearer to the target. (sklearn's
+    StratifiedGroupKFold only makes equal folds and needs minutes for 100,000 groups.)
 
     Args:
         labels: (N,) 0 or 1.
@@ -46,7 +46,16 @@ def group_stratified_split(labels: np.ndarray, groups: np.ndarray, fraction: flo
 
 
 def assign_splits(table: dict, reason: np.ndarray, groups: np.ndarray, args) -> np.ndarray:
-    """Return the output split of every image, empty where it is dropped; split what the input does not split."""
+    """Output split (N,) of each image, empty where it is dropped; makes the splits that the input lacks.
+
+    Args:
+        table: Of `dedup.fingerprint`.
+        reason, groups: Of `dedup.find_duplicates`.
+        args: Has `val_fraction`, `test_fraction` and `seed`.
+
+    Raises:
+        PrepareError: There are too few images or groups for a split.
+    """
     out = np.where(reason == "", table["split"], "").astype(object)
     moved = reason == "leaked"
     out[moved] = [f"{s}_leaked" for s in table["split"][moved]]

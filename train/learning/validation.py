@@ -1,4 +1,4 @@
-"""The network as it is trained, and how a validation split is scored during training."""
+"""The network and loss of training, and the scores of validation splits during training."""
 
 from __future__ import annotations
 
@@ -13,54 +13,56 @@ from tqdm.auto import tqdm
 
 from fakedet.network.views import make_views
 from train.data.loading import Source, Unreadable, read_rgb
+from train.learning.config import TrainConfig
 
 
 class Logits(torch.nn.Module):
-    """What is trained: raw z from pixels (N, 3, S, S), or from cached pooled features (N, C).
+    """The trained network: raw z from pixels (N, 3, S, S), or from cached pooled features (N, C).
 
     Args:
-        taught: Auxiliary targets per image (see distill_features.py); with them the result is (N, 1 + taught), z
-            first and what a linear layer on the pooled features says of the others behind it. That layer is used in
-            training only and is in no checkpoint of the model.
+        num_targets: Distillation targets per image (see distill_features.py). If above 0, the result is
+            (N, 1 + num_targets): z, then the output of an auxiliary linear layer on the pooled features. That layer is
+            used in training only and is not saved with the model.
     """
 
-    def __init__(self, model, taught: int = 0):
+    def __init__(self, model, num_targets: int = 0):
         super().__init__()
         self.model = model
-        self.pupil = torch.nn.Linear(model.backbone.num_features, taught) if taught else None
+        self.distill_head = torch.nn.Linear(model.backbone.num_features, num_targets) if num_targets else None
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         if inputs.ndim == 2:
             return self.model.head(inputs)
         pooled = self.model.pooled(inputs.contiguous(memory_format=torch.channels_last))[1]
         z = self.model.head(pooled)
-        return z if self.pupil is None else torch.cat((z[:, None], self.pupil(pooled)), 1)
+        return z if self.distill_head is None else torch.cat((z[:, None], self.distill_head(pooled)), 1)
 
 
-def training_loss(found: torch.Tensor, labels: torch.Tensor, distill: float) -> torch.Tensor:
-    """Cross-entropy of z, and the squared error of what a teacher says.
+def training_loss(outputs: torch.Tensor, labels: torch.Tensor, distill: float) -> torch.Tensor:
+    """Cross-entropy of z, plus the weighted squared error of the distillation targets.
 
     Args:
-        found: Of `Logits`, (N,) or (N, 1 + T).
-        labels: (N,) in 0..1, or (N, 2 + T): label, share of the image of which a teacher said something, what it said
-            (left alone where `found` has z only: what a teacher says is for the backbone, not for the head's phase).
-        distill: Weight of the squared error, which is averaged over the T numbers.
+        outputs: Of `Logits`, (N,) or (N, 1 + T).
+        labels: (N,) in 0..1, or (N, 2 + T): label, share of the image that has targets, targets. The targets are
+            ignored where `outputs` has z only, in the head's phase.
+        distill: Weight of the squared error, which is averaged over the T targets.
     """
-    if found.ndim == 1:
-        return torch.nn.functional.binary_cross_entropy_with_logits(found, labels if labels.ndim == 1 else labels[:, 0])
-    hard = torch.nn.functional.binary_cross_entropy_with_logits(found[:, 0], labels[:, 0])
-    return hard + distill * (labels[:, 1] * (found[:, 1:] - labels[:, 2:]).square().mean(1)).mean()
+    if outputs.ndim == 1:
+        labels = labels if labels.ndim == 1 else labels[:, 0]
+        return torch.nn.functional.binary_cross_entropy_with_logits(outputs, labels)
+    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(outputs[:, 0], labels[:, 0])
+    return cross_entropy + distill * (labels[:, 1] * (outputs[:, 1:] - labels[:, 2:]).square().mean(1)).mean()
 
 
 class EvalViews(torch.utils.data.Dataset):
-    """Validation: the centre view of every image, without augmentation. Item i is (pixels, label, source number).
+    """Validation: the centre view of each image, without augmentation. Item i is (pixels, label, source number).
 
-    The source number of an image that cannot be read is -1.
+    An image that cannot be read has source number -1.
 
     Args:
-        parts: (source number, data set), all seen in views of one side.
+        parts: (source number, data set), all with views of one side.
         config: A FakeDetConfig.
-        size: That side in pixels.
+        size: Side of the views in pixels.
     """
 
     def __init__(self, parts: list[tuple[int, Dataset]], config, size: int):
@@ -83,35 +85,41 @@ class EvalViews(torch.utils.data.Dataset):
         return views.pixels[0], record["label"], int(self.owner[index])
 
 
-def eval_views(held: list[tuple[Source, Dataset]], config, size: int) -> list[EvalViews]:
-    """The validation splits of all sources, those of one side together."""
+def eval_views(parts: list[tuple[Source, Dataset]], config, size: int) -> list[EvalViews]:
+    """The validation splits of all sources; those with views of one side are joined."""
     sides: dict[int, list] = {}
-    for number, (source, data) in enumerate(held):
+    for number, (source, data) in enumerate(parts):
         sides.setdefault(source.size or size, []).append((number, data))
-    return [EvalViews(parts, config, side) for side, parts in sides.items()]
+    return [EvalViews(numbered, config, side) for side, numbered in sides.items()]
 
 
 @torch.inference_mode()
-def validate(accelerator, model, held: list[EvalViews], args) -> dict:
-    """Loss, accuracy at 0.5 and AUC per data set and their means, of the centre views of the validation splits."""
+def validate(accelerator, model, views: list[EvalViews], config: TrainConfig) -> dict:
+    """Loss, accuracy at P(fake) 0.5 and AUC of the centre views, per data set (`loss_0`, ...) and their means."""
     net = Logits(model).eval()
-    rows = [[], [], []]
-    bar = tqdm(total=sum(map(len, held)), desc="validation", unit="img", disable=not accelerator.is_main_process,
+    columns = [[], [], []]
+    bar = tqdm(total=sum(map(len, views)), desc="validation", unit="img", disable=not accelerator.is_main_process,
                leave=False)  # fmt: skip
-    for data in held:
-        loader = accelerator.prepare(DataLoader(data, args.per_device_eval_batch_size, num_workers=args.num_workers))
+    for data in views:
+        loader = accelerator.prepare(
+            DataLoader(data, config.per_device_eval_batch_size, num_workers=config.num_workers)
+        )
         for pixels, labels, owner in loader:
             with accelerator.autocast():
                 z = net(pixels)
-            for out, part in zip(rows, accelerator.gather_for_metrics((z.float(), labels, owner)), strict=True):
-                out.append(part.cpu())
+            gathered = accelerator.gather_for_metrics((z.float(), labels, owner))
+            for column, values in zip(columns, gathered, strict=True):
+                column.append(values.cpu())
             bar.update(len(z) * accelerator.num_processes)
-        accelerator._dataloaders.remove(loader)  # it must not become part of the saved state
+        accelerator._dataloaders.remove(loader)  # else it becomes part of the saved state
     bar.close()
-    z, labels, owner = (torch.cat(part) for part in rows)
-    z, labels, owner = (part[owner >= 0] for part in (z, labels, owner))  # the others could not be read
+    return scores(*(torch.cat(column) for column in columns))
+
+
+def scores(z: torch.Tensor, labels: torch.Tensor, owner: torch.Tensor) -> dict:
+    """Loss, accuracy and AUC per data set and their means, of (N,) logits, labels, source numbers (-1: unreadable)."""
     report = {}
-    for number in owner.unique().tolist():
+    for number in owner[owner >= 0].unique().tolist():
         mine, y = z[owner == number], labels[owner == number]
         report[f"loss_{number}"] = torch.nn.functional.binary_cross_entropy_with_logits(mine, y.float()).item()
         report[f"accuracy_{number}"] = ((mine >= 0).long() == y).double().mean().item()
