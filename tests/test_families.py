@@ -155,6 +155,8 @@ def test_page_terminal_and_tables_show_the_family_as_text(tmp_path):
     assert row["generator"] == "<b>FLUX" and row["generator_p"] == pytest.approx(0.936, abs=1e-3)
 
 
+@pytest.mark.browser
+@pytest.mark.integration
 def test_a_visitor_and_a_program_are_told_the_family_and_how_often_that_was_right(tmp_path, browser):
     model = network([4.0, 1.0, 0.0], z=6.0, families=THREE)
     sha256 = hub.load_checkpoint(hub.save_checkpoint(model, tmp_path / "m")).sha256

@@ -22,6 +22,8 @@ from train.export import main as export
 from train.publish import main as publish
 from train.publishing.model_index import METRICS
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:

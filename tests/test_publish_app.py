@@ -13,6 +13,8 @@ from fakedet import Detector
 from fakedet.hub import checkpoint as hub
 from train.publish import main as publish
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def far():

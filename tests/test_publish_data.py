@@ -16,6 +16,7 @@ def photos(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.integration
 def test_a_data_set_comes_back_from_the_hub_byte_for_byte(stand_in, photos, tmp_path):
     run(stand_in, tmp_path, "train/prepare.py", "--data", photos, "--output_dir", tmp_path / "data",
         "--val_fraction", 0.2, "--test_fraction", 0.2, "--push_to_hub", "lab/pictures")  # fmt: skip
@@ -50,6 +51,7 @@ def test_a_data_set_that_could_not_be_pushed_is_not_prepared(stand_in, photos, t
     assert message in capsys.readouterr().err and not output.exists()
 
 
+@pytest.mark.integration
 def test_a_missing_data_set_is_reported_before_training(stand_in, tmp_path):
     output = run(stand_in, tmp_path, "train/finetune.py", *TINY, "--dataset_name", "lab/nothing", "--output_dir",
                  tmp_path / "no", code=1)  # fmt: skip

@@ -47,6 +47,7 @@ def installed_by(*names: str) -> set[str]:
     return done
 
 
+@pytest.mark.integration
 def test_a_space_holds_what_the_app_needs_and_can_be_pushed_again(stand_in, tmp_path):
     command = ["train/publish.py", "space", "--repo", "lab/show", "--model", "lab/one@v1"]
     model = stand_in.add("lab/one", {"README.md": b"# A card"}, private=True)
@@ -78,6 +79,7 @@ def test_a_space_holds_what_the_app_needs_and_can_be_pushed_again(stand_in, tmp_
     assert "lab/nothing does not exist on the Hub" in output
 
 
+@pytest.mark.integration
 def test_the_workflow_syncs_the_space(stand_in, tmp_path):
     # Its last step, as the runner starts it.
     step = WORKFLOW["jobs"]["sync"]["steps"][-1]
