@@ -98,13 +98,13 @@ def test_both_classes_are_sampled_equally_inside_each_collection_and_the_rest_le
     rows = [(source, label) for (source, label), count in counts.items() for _ in range(count)]
     table = datasets.Dataset.from_dict({"source": [r[0] for r in rows], "label": [r[1] for r in rows]})
     weights = sample_weights(table, [], 4.0, match="source", unmatched=0.5)
-    drawn = {key: sum(w for w, row in zip(weights, rows, strict=True) if row == key) for key in counts}
+    weight_of = {key: sum(w for w, row in zip(weights, rows, strict=True) if row == key) for key in counts}
     for source in ("a", "b"):
-        assert drawn[source, 0] == pytest.approx(drawn[source, 1])
-    assert drawn["faces", 1] == pytest.approx(drawn["rooms", 0])
+        assert weight_of[source, 0] == pytest.approx(weight_of[source, 1])
+    assert weight_of["faces", 1] == pytest.approx(weight_of["rooms", 0])
     plain = sample_weights(table, [], 4.0)
     share = sum(w for w, row in zip(plain, rows, strict=True) if row[0] in ("faces", "rooms"))
-    assert drawn["faces", 1] + drawn["rooms", 0] < 0.7 * share
+    assert weight_of["faces", 1] + weight_of["rooms", 0] < 0.7 * share
 
 
 def test_icons_and_photographs_are_trained_in_views_of_their_own_side():

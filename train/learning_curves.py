@@ -1,12 +1,12 @@
-"""What more data would bring: how a teacher's numbers tell the classes in a collection of which no image was learned.
+"""Learning curves: the AUC on a collection that is not in the training data, over more collections and more images.
 
     python train/learning_curves.py --data data/wild_taught --output_dir reports/transfer \\
         --collections game=teenbiscuits_game animals=surya_animals paintings=laboratoriet_hist,laboratoriet_game
 
-Each collection is left out in turn; a logistic regression on the others' numbers is asked about it. Once it learns all
-that is in none of them and so many of the others, from none to all; and once all of them, but only a share of the
-images. If the first curve rises and the second is flat, collections are wanted, not images. Needs no training: the
-column `teacher` of distill_features.py is enough. The result is transfer.md, transfer.json and transfer.png.
+Each collection is left out in turn, and a linear probe (a logistic regression on the column `teacher` of
+distill_features.py) is tested on it. The first curve adds the other collections one by one to the rows of no
+collection, the second uses all of them with a share of their images. If the first curve rises and the second is flat,
+more collections help and more images do not. The result is transfer.md, transfer.json and transfer.png.
 """
 
 from __future__ import annotations
@@ -35,70 +35,79 @@ SHARES = (0.1, 0.25, 0.5)  # and all of them
 
 
 class LinearProbe:
-    """A data set's numbers (N, T), and what is learned of some rows and asked of others."""
+    """A logistic regression on the features (N, T) of a data set, fitted on some rows and tested on others."""
 
     def __init__(self, data, column: str, balance: list[str], match: str, unmatched: float):
-        self.data, self.how = data, (balance, 4.0, match, unmatched)
-        self.said = np.array(data["teacher"], np.float32)
+        self.data, self.weighting = data, (balance, 4.0, match, unmatched)
+        self.features = np.array(data["teacher"], np.float32)
         self.labels, self.values = np.asarray(data["label"]), np.asarray([str(value) for value in data[column]])
 
     def rows(self, values: list[str]) -> np.ndarray:
+        """Numbers of the rows with one of the values."""
         return np.flatnonzero(np.isin(self.values, values))
 
-    def auc(self, learned: np.ndarray, asked: np.ndarray) -> float:
-        """AUC in the rows asked of a regression on those learned, weighted as training draws them."""
-        weights = sample_weights(self.data.select(learned), *self.how) * len(learned)
-        model = LogisticRegression(C=0.01, max_iter=200).fit(self.said[learned], self.labels[learned], weights)
-        return float(roc_auc_score(self.labels[asked], model.decision_function(self.said[asked])))
+    def auc(self, train: np.ndarray, test: np.ndarray) -> float:
+        """AUC on the rows `test` of a fit on the rows `train`, which are weighted as training samples them."""
+        weights = sample_weights(self.data.select(train), *self.weighting) * len(train)
+        model = LogisticRegression(C=0.01, max_iter=200).fit(self.features[train], self.labels[train], weights)
+        return float(roc_auc_score(self.labels[test], model.decision_function(self.features[test])))
 
 
 def by_collections(probe: LinearProbe, collections: dict[str, list[str]]) -> list[dict[str, float]]:
-    """Of none, one, ... all the others learned: AUC by name of the collection left out, mean over all choices."""
+    """AUC by collection left out, for training on 0, 1, ... all of the others; mean over all choices of them."""
     rest = np.flatnonzero(~np.isin(probe.values, [*chain(*collections.values())]))
-    found = []
+    steps: list[dict[str, float]] = []
     for count in range(len(collections)):
-        found.append({})
+        steps.append({})
         for name, values in collections.items():
             others = [other for other in collections if other != name]
-            learned = [[*chain(*(collections[other] for other in some))] for some in combinations(others, count)]
-            rows = [np.concatenate((rest, probe.rows(some))) for some in learned]
-            found[-1][name] = float(np.mean([probe.auc(some, probe.rows(values)) for some in rows]))
-    return found
+            choices = [[*chain(*(collections[other] for other in some))] for some in combinations(others, count)]
+            rows = [np.concatenate((rest, probe.rows(some))) for some in choices]
+            steps[-1][name] = float(np.mean([probe.auc(some, probe.rows(values)) for some in rows]))
+    return steps
 
 
 def by_images(probe: LinearProbe, collections: dict[str, list[str]], repeats: int, seed: int) -> list[dict[str, float]]:
-    """The same of all the others, of each of SHARES of their images; mean over so many draws of them."""
-    rng, found = np.random.default_rng(seed), []
+    """AUC by collection left out, for each of SHARES of the other images; mean over `repeats` random choices."""
+    rng, steps = np.random.default_rng(seed), []
     for share in SHARES:
-        found.append({})
+        steps.append({})
         for name, values in collections.items():
-            asked = probe.rows(values)
-            others = np.setdiff1d(np.arange(len(probe.values)), asked)
-            draws = [rng.permutation(others)[: round(share * len(others))] for _ in range(repeats)]
-            found[-1][name] = float(np.mean([probe.auc(some, asked) for some in draws]))
-    return found
+            test = probe.rows(values)
+            others = np.setdiff1d(np.arange(len(probe.values)), test)
+            choices = [rng.permutation(others)[: round(share * len(others))] for _ in range(repeats)]
+            steps[-1][name] = float(np.mean([probe.auc(some, test) for some in choices]))
+    return steps
 
 
-def table(first: str, steps: list, found: list[dict[str, float]]) -> str:
-    names = list(found[0])
+def table(first: str, steps: list, aucs: list[dict[str, float]]) -> str:
+    """A markdown table with one row per step, one column per collection, and their mean."""
+    names = list(aucs[0])
     rows = [[str(step), *(plain(row[name], 3) for name in names), plain(mean(row.values()), 3)]
-            for step, row in zip(steps, found, strict=True)]  # fmt: skip
+            for step, row in zip(steps, aucs, strict=True)]  # fmt: skip
     return grid([first, *names, "mean"], rows)
 
 
-def main(argv: list[str] | None = None) -> None:
-    p = argparse.ArgumentParser(prog="learning_curves.py", description="Would more collections help, or more images?")
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="learning_curves.py", description="Learning curves over collections and images.")
     a = p.add_argument
     a("--data", required=True, help="prepared folder with the column `teacher` (distill_features.py)")
     a("--split", default="train")
     a("--collections", nargs="+", required=True, metavar="NAME=VALUE,...", help="two or more, both classes in each")
-    a("--column", default="source", help="whose values those are")
+    a("--column", default="source", help="the column of those values")
     a("--balance", nargs="*", default=["source", "generator"], help="as `balance` of a data source")
     a("--match", default="source", help="as `match` of a data source")
     a("--unmatched", type=float, default=0.35, help="as `unmatched` of a data source")
-    a("--repeats", type=int, default=5, help="draws of each share of the images")
+    a("--repeats", type=int, default=5, help="random choices per share of the images")
     a("--seed", type=int, default=0)
     a("--output_dir", required=True)
+    return p
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
+    p = parser()
     args = p.parse_args(argv)
     data = load_split(args.data, args.split)
     try:
@@ -115,7 +124,7 @@ def main(argv: list[str] | None = None) -> None:
         if len(set(probe.labels[probe.rows(values)])) < 2:
             p.error(f"--collections: {name} has not both classes")
     if len(collections) < 2:
-        p.error("--collections: two at least, for one has no others")
+        p.error("--collections: two at least, because each is tested on the others")
     collected = by_collections(probe, collections)
     shares, shared = [*SHARES, 1.0], [*by_images(probe, collections, args.repeats, args.seed), collected[-1]]
     output = Path(args.output_dir)

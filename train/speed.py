@@ -1,8 +1,8 @@
-"""How fast training is here, and what makes it faster: `python train/speed.py --data data/mine`.
+"""Measures training speed on this machine and what changes it: `python train/speed.py --data data/mine`.
 
-Each row is a short run of finetune.py as a process of its own, from the bundled checkpoint; the images/s are those of
-its own log (loader, augmentation, forward and backward pass, optimizer). On a GPU the rows differ in precision, on a
-CPU in processes, memory allocator and precision.
+Each row is a short run of finetune.py in its own process, from the bundled checkpoint. The images/s are those of its
+log and cover loader, augmentation, forward and backward pass, and optimizer. On a GPU the rows differ in precision, on
+a CPU in processes, memory allocator and precision.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-TWO = ROOT / "examples" / "accelerate" / "two_cpu_processes.yaml"
-KEEP = "dirty_decay_ms:-1,muzzy_decay_ms:-1"  # jemalloc: freed memory is kept for the next batch
+TWO_PROCESSES = ROOT / "examples" / "accelerate" / "two_cpu_processes.yaml"
+KEEP_MEMORY = "dirty_decay_ms:-1,muzzy_decay_ms:-1"  # jemalloc keeps freed memory for the next batch
 
 
 @dataclass
 class Variant:
-    """A row: flags of finetune.py, environment, and whether two processes share the CPUs."""
+    """A row of the table: flags of finetune.py, environment, and whether two processes share the CPUs."""
 
     name: str
     flags: list[str] = field(default_factory=list)
@@ -36,37 +36,37 @@ class Variant:
 
 
 def variants() -> list[Variant]:
-    """What is compared on this machine."""
+    """The rows that this machine can run."""
     cached = ["--head_epochs", "2", "--finetune_epochs", "0"]
-    afresh = [*cached, "--no-cache_features"]
+    uncached = [*cached, "--no-cache_features"]
     heads = [
         Variant("head phase, the frozen backbone run once (default)", cached),
-        Variant("head phase, the frozen backbone run in every epoch", afresh),
+        Variant("head phase, the frozen backbone run in every epoch", uncached),
     ]
     if torch.cuda.is_available():
         kinds = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
         return [Variant(f"one GPU, {name}", ["--mixed_precision", kind]) for name, kind in kinds.items()] + heads
-    found = [Variant("one process, all cores"), Variant("one process, bf16", ["--mixed_precision", "bf16"])]
-    jemalloc = {"LD_PRELOAD": find_library("jemalloc") or "", "MALLOC_CONF": KEEP}
+    rows = [Variant("one process, all cores"), Variant("one process, bf16", ["--mixed_precision", "bf16"])]
+    jemalloc = {"LD_PRELOAD": find_library("jemalloc") or "", "MALLOC_CONF": KEEP_MEMORY}
     if jemalloc["LD_PRELOAD"]:
-        found.append(Variant("one process, jemalloc", env=jemalloc))
+        rows.append(Variant("one process, jemalloc", env=jemalloc))
     if (os.cpu_count() or 1) > 1:
-        found.append(Variant("two processes", two=True))
+        rows.append(Variant("two processes", two=True))
         if jemalloc["LD_PRELOAD"]:
-            found.append(Variant("two processes, jemalloc", env=jemalloc, two=True))
-    return found + heads
+            rows.append(Variant("two processes, jemalloc", env=jemalloc, two=True))
+    return rows + heads
 
 
 def run(variant: Variant, args) -> str:
-    """Images a second, as text, of one short training.
+    """Images per second, as text, of one short training.
 
     Raises:
-        RuntimeError: It failed; the message is the last line that it wrote.
+        RuntimeError: The training failed; the message is its last line of output.
     """
     env = os.environ | variant.env
     start = [sys.executable]
     if variant.two:
-        start += ["-m", "accelerate.commands.launch", "--config_file", str(TWO)]
+        start += ["-m", "accelerate.commands.launch", "--config_file", str(TWO_PROCESSES)]
         env |= {"ACCELERATE_USE_CPU": "true"}
     with tempfile.TemporaryDirectory() as folder:
         flags = {
@@ -74,11 +74,11 @@ def run(variant: Variant, args) -> str:
             "head_epochs": 0, "finetune_epochs": 1, "samples_per_epoch": args.samples, "max_eval_samples": 8,
             "num_workers": 1, "per_device_train_batch_size": args.batch // (1 + variant.two), "output_dir": folder,
         }  # fmt: skip
-        words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
-        command = [*start, str(ROOT / "train" / "finetune.py"), *words, *variant.flags]
-        done = subprocess.run(command, env=env, capture_output=True, text=True)  # noqa: S603 (our own words)
+        arguments = [part for key, value in flags.items() for part in (f"--{key}", str(value))]
+        command = [*start, str(ROOT / "train" / "finetune.py"), *arguments, *variant.flags]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)  # noqa: S603 (constant flags)
         if done.returncode:
-            raise RuntimeError((done.stderr.strip() or "no word why").splitlines()[-1])
+            raise RuntimeError((done.stderr.strip() or "no output").splitlines()[-1])
         rows = [json.loads(line) for line in (Path(folder) / "train_log.jsonl").read_text().splitlines()]
     rates = [row["images_per_s"] for row in rows if "images_per_s" in row]
     once = re.search(r"features of \d+ images for the head, ([\d.]+) images/s", done.stderr + done.stdout)
@@ -86,11 +86,12 @@ def run(variant: Variant, args) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="What makes training faster on this machine.")
+    """Prints the table; 0 = done, 2 = a training failed."""
+    parser = argparse.ArgumentParser(description="Measures training speed on this machine.")
     parser.add_argument("--data", required=True, help="prepared folder (prepare.py)")
     parser.add_argument("--input_size", type=int, default=128, help="side of the crops in pixels (default 128)")
-    parser.add_argument("--samples", type=int, default=480, help="images of each run (default 480)")
-    parser.add_argument("--batch", type=int, default=48, help="images a step, of all processes together (default 48)")
+    parser.add_argument("--samples", type=int, default=480, help="images per run (default 480)")
+    parser.add_argument("--batch", type=int, default=48, help="images per step, of all processes together (default 48)")
     args = parser.parse_args(argv)
     print(f"| crops of {args.input_size} px, {args.batch} a step | images/s |\n|---|---|")
     for variant in variants():

@@ -1,12 +1,12 @@
-"""Train and evaluate several variants of one recipe, and put their figures side by side.
+"""Trains and evaluates several variants of one recipe and tabulates their metrics.
 
     python train/study.py --study train/studies/ablations.yaml --output_dir runs/ablations
 
 The YAML names a training config (`base`), `variants` (name -> changes to it; a dotted key such as `data.0.augment`
-reaches inside), and `evaluations` (name -> arguments of evaluate.py). A variant may have `evaluations` of its own, such
-as the collection that it left out of training. What has been finished is not done again, so a study can be stopped and
-continued; "{output_dir}" in it stands for the study's folder. The result is study.md and study.json: each figure is
-copied from a report.json that evaluate.py wrote.
+sets a nested value), and `evaluations` (name -> arguments of evaluate.py). A variant may have its own `evaluations`,
+such as the collection that it left out of training. Finished steps are not repeated, so a study can be stopped and
+continued; "{output_dir}" stands for the study's folder. The result is study.md and study.json: each metric is copied
+from a report.json that evaluate.py wrote.
 """
 
 from __future__ import annotations
@@ -27,36 +27,37 @@ if __name__ == "__main__":  # a script sees its own folder first, where evaluate
 from train.results import grid, plain, share
 
 ROOT = Path(__file__).resolve().parent.parent
+NEW_WEIGHTS = ("backbone_weights", "no_pretrained")  # where the weights of a new network come from
 HEAD = ("variant", "evaluation", "tier", "real / fake", "AUC", "balanced accuracy", "TPR at 5 % FPR")
 
 
 def changed(config: dict, changes: dict) -> dict:
-    """A copy of a config with dotted keys set; None takes a key out (of a list: the entry).
+    """A copy of a config with dotted keys set; None removes a key, or an entry of a list.
 
     Raises:
-        SystemExit: A dotted key leads nowhere.
+        SystemExit: A dotted key does not exist.
     """
     config = copy.deepcopy(config)
     for path, value in changes.items():
-        *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
         place = config
         try:
-            for part in way:
+            for part in parents:
                 place = place[part]
             if value is None:
                 del place[last]
             else:
                 place[last] = value
         except (KeyError, IndexError, TypeError):
-            raise SystemExit(f"study: '{path}' leads nowhere in the base config") from None
+            raise SystemExit(f"study: '{path}' does not exist in the base config") from None
     return config
 
 
 def run(command: list[str], log: Path) -> None:
-    """Runs a command in the repository, its output in a file.
+    """Runs a command and writes its output to a file.
 
     Raises:
-        SystemExit: It failed; the end of its output is told.
+        SystemExit: The command failed; the message has the end of its output.
     """
     print("+", shlex.join(command), flush=True)
     with log.open("w") as file:
@@ -66,7 +67,7 @@ def run(command: list[str], log: Path) -> None:
 
 
 def train_variant(name: str, config: dict, folder: Path, launch: list[str]) -> None:
-    """Trains one variant, continuing where an earlier call stopped."""
+    """Trains one variant, and continues an earlier call that was stopped."""
     done = folder / "done"
     if done.exists():
         return
@@ -79,22 +80,22 @@ def train_variant(name: str, config: dict, folder: Path, launch: list[str]) -> N
 
 
 def evaluate_variant(model: str, evaluations: dict[str, str], folder: Path) -> dict[str, dict]:
-    """Reports of one variant, by the name of the evaluation; made where they are missing."""
+    """Reports of one variant by name of the evaluation; missing ones are made."""
     reports = {}
-    for name, words in evaluations.items():
+    for name, flags in evaluations.items():
         output = folder / "reports" / name
         if not (output / "report.json").is_file():
             output.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, str(ROOT / "train" / "evaluate.py"), "--model", model, *shlex.split(words)]
+            command = [sys.executable, str(ROOT / "train" / "evaluate.py"), "--model", model, *shlex.split(flags)]
             run([*command, "--output_dir", str(output)], output / "evaluate.log")
         reports[name] = json.loads((output / "report.json").read_text(encoding="utf-8"))
     return reports
 
 
-def figures(found: dict[str, dict[str, dict]]) -> list[list[str]]:
-    """Rows of the main table: variant, evaluation, tier and figures."""
+def metric_rows(reports_by_variant: dict[str, dict[str, dict]]) -> list[list[str]]:
+    """Rows of the main table: variant, evaluation, tier and metrics."""
     rows = []
-    for variant, reports in found.items():
+    for variant, reports in reports_by_variant.items():
         for name, report in reports.items():
             for tier, values in report["tiers"].items():
                 metrics = values["metrics"]
@@ -104,22 +105,23 @@ def figures(found: dict[str, dict[str, dict]]) -> list[list[str]]:
     return rows
 
 
-def per_generator(found: dict[str, dict[str, dict]]) -> str:
-    """AUC of each generator in the first tier, a column a variant: what a change won and what it lost."""
+def per_generator(reports_by_variant: dict[str, dict[str, dict]]) -> str:
+    """Table of the AUC of each generator in the first tier, one column per variant; empty without generators."""
     table: dict[tuple[str, str], dict[str, float]] = {}
-    for variant, reports in found.items():
+    for variant, reports in reports_by_variant.items():
         for name, report in reports.items():
             for row in next(iter(report["tiers"].values()))["by"].get("generator", ()):
                 table.setdefault((name, row["name"]), {})[variant] = row["auc"]
     if not table:
         return ""
-    rows = [[name, generator, *(plain(values.get(variant)) for variant in found)]
+    rows = [[name, generator, *(plain(values.get(variant)) for variant in reports_by_variant)]
             for (name, generator), values in sorted(table.items())]  # fmt: skip
-    return "## AUC per generator, first tier\n\n" + grid(["evaluation", "generator", *found], rows) + "\n"
+    return "## AUC per generator, first tier\n\n" + grid(["evaluation", "generator", *reports_by_variant], rows) + "\n"
 
 
 def main(argv: list[str] | None = None) -> int:
-    p = argparse.ArgumentParser(prog="train/study.py", description="Variants of one recipe, side by side.")
+    """Runs the command."""
+    p = argparse.ArgumentParser(prog="train/study.py", description="Trains and compares variants of one recipe.")
     p.add_argument("--study", required=True, type=Path, help="YAML file: base, variants, evaluations")
     p.add_argument("--output_dir", required=True, type=Path)
     p.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="values",
@@ -131,29 +133,31 @@ def main(argv: list[str] | None = None) -> int:
     study = yaml.safe_load(args.study.read_text().replace("{output_dir}", str(args.output_dir)))
     base = yaml.safe_load((args.study.parent / study["base"]).read_text())
     base = changed(
-        base, {key: yaml.safe_load(value) for key, _, value in (word.partition("=") for word in args.values)}
+        base, {key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in args.values)}
     )
-    found = {}
+    reports = {}
     for name, variant in study["variants"].items():
         variant = variant or {}
         folder = args.output_dir / name
         evaluations = variant.get("evaluations", study.get("evaluations", {}))
         if "model" in variant:  # a finished checkpoint to compare with
-            found[name] = evaluate_variant(variant["model"], evaluations, folder)
+            reports[name] = evaluate_variant(variant["model"], evaluations, folder)
             continue
-        train_variant(name, changed(base, {**study.get("changes", {}), **variant.get("changes", {})}), folder,
-                      shlex.split(args.launch))  # fmt: skip
-        found[name] = evaluate_variant(str(folder / "model"), evaluations, folder)
-        write(args, found)
-    write(args, found)
+        config = changed(base, {**study.get("changes", {}), **variant.get("changes", {})})
+        if config.get("init_from"):  # it brings the weights; finetune.py refuses other ones beside it
+            config = {key: value for key, value in config.items() if key not in NEW_WEIGHTS}
+        train_variant(name, config, folder, shlex.split(args.launch))
+        reports[name] = evaluate_variant(str(folder / "model"), evaluations, folder)
+        write(args, reports)
+    write(args, reports)
     return 0
 
 
-def write(args: argparse.Namespace, found: dict) -> None:
-    """study.md and study.json of what there is so far."""
-    rows = figures(found)
+def write(args: argparse.Namespace, reports_by_variant: dict) -> None:
+    """Writes study.md and study.json of the variants so far."""
+    rows = metric_rows(reports_by_variant)
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    text = f"# {args.study.stem}\n\n{grid(HEAD, rows)}\n\n{per_generator(found)}"
+    text = f"# {args.study.stem}\n\n{grid(HEAD, rows)}\n\n{per_generator(reports_by_variant)}"
     (args.output_dir / "study.md").write_text(text, encoding="utf-8")
     records = [dict(zip(HEAD, row, strict=True)) for row in rows]
     (args.output_dir / "study.json").write_text(json.dumps(records, indent=1), encoding="utf-8")

@@ -76,7 +76,7 @@ def read_sources(
     splits = {name: d[0] if len(d) == 1 else concatenate_datasets(d) for name, d in parts.items()}
     splits = {name: ds for name, ds in splits.items() if len(ds)}
     if not splits:
-        raise PrepareError(f"No images were found in {' '.join(data)}.")
+        raise PrepareError(f"There are no images in {' '.join(data)}.")
     return splits
 
 
@@ -91,7 +91,7 @@ def _read_one(source: str, split: str | None, label_map: dict[str, int], config_
     if files:
         raise PrepareError(f"{source} is neither a folder nor a parquet file.")
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source) or source.endswith(".parquet"):
-        raise PrepareError(f"Nothing was found at {source}.")
+        raise PrepareError(f"Nothing exists at {source}.")
     return _read_hub(source, split, config_name)
 
 
