@@ -1,4 +1,4 @@
-"""fakedet: tells a camera photograph from an AI-generated image.
+"""fakedet: tells camera photographs from AI-generated images.
 
     from fakedet import Detector
     verdict = Detector.from_pretrained().predict("photo.jpg")
@@ -14,7 +14,6 @@ from fakedet.version import __version__
 
 register()
 
-
 __all__ = [
     "Detector",
     "FakeDetConfig",
@@ -27,7 +26,7 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    # Lazy, so that training code and remote code loading do not pull in what only the detector needs.
+    # Imported on first use: training code needs the network without the rest of the detector.
     if name in ("Detector", "Verdict"):
         from . import detector
 
