@@ -1,4 +1,4 @@
-"""The views that the network sees of an image, and their description."""
+"""The views that the network sees of an image."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from fakedet import FakeDetConfig
-from fakedet.network.views import describe_views, make_views
+from fakedet.network.views import make_views
 
 
 def image(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -86,31 +86,3 @@ def test_an_image_that_fits_one_view_gets_a_mirrored_one():
     views = make_views(image(64, 64), FakeDetConfig(input_size=64))
     assert views.mirrored == (False, True)
     torch.testing.assert_close(views.pixels[0].flip(-1), views.pixels[1])
-
-
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
-        ({}, "Up to 9 crops of 64 x 64 pixels at the image's own resolution."),
-        (
-            {"crop_scale": 2.0},
-            "Up to 9 crops of 64 x 64 pixels of the image scaled down",
-        ),
-        (
-            {"whole_views": 3},
-            "Up to 9 views of 64 x 64 pixels: up to 3 of the whole image, scaled down",
-        ),
-        ({"squash": True}, "One view of 64 x 64 pixels: the whole image, resized to a square."),
-        (
-            {"tiny_side": 48, "tiny_input_size": 32},
-            "a short side below 48 pixels are 32 x 32 pixels.",
-        ),
-    ],
-)
-def test_the_description_of_the_views_follows_from_the_configuration(settings, text):
-    assert text in describe_views(FakeDetConfig(input_size=64, **settings))
-
-
-@pytest.mark.parametrize("settings", [{"crop_scale": 2.0}, {"squash": True}])
-def test_native_resolution_is_not_claimed_for_scaled_views(settings):
-    assert "own resolution" not in describe_views(FakeDetConfig(input_size=64, **settings))
