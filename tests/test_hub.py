@@ -81,6 +81,14 @@ def test_offline_mode_uses_the_cache_alone(shelf, monkeypatch):
     assert not shelf.requests
 
 
+def test_a_mistyped_path_is_refused_by_name_without_a_network(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(hub.ModelError, match="neither a folder here nor a Hub id"):
+        hub.load_checkpoint("/no/such/folder")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
