@@ -94,7 +94,7 @@ def download_latest(
     from huggingface_hub import errors as hub
     from huggingface_hub.utils import validate_repo_id
 
-    validate_repo_id(repo_id)  # offline, the cache would be asked for it and raise the same error where nobody expects it
+    validate_repo_id(repo_id)  # offline nothing else would do it before the cache is asked
     if constants.HF_HUB_OFFLINE:
         raise hub.OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
     info = HfApi().model_info(repo_id, revision=revision, timeout=TIMEOUT_S)
