@@ -33,6 +33,7 @@ def run(*flags) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.integration
+@pytest.mark.integration
 def test_each_collection_is_asked_without_having_been_learned(tmp_path):
     done = run("--data", make(tmp_path / "data"), "--output_dir", tmp_path / "out", "--repeats", 2,
                "--collections", "first=a", "second=b", "third=c")  # fmt: skip
@@ -46,6 +47,7 @@ def test_each_collection_is_asked_without_having_been_learned(tmp_path):
     assert (tmp_path / "out" / "transfer.png").stat().st_size > 10_000
 
 
+@pytest.mark.integration
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("collections", "message"),

@@ -200,6 +200,7 @@ def test_a_kill_while_the_old_checkpoint_is_removed_leaves_the_new_one(tmp_path,
 
 
 @pytest.mark.integration
+@pytest.mark.integration
 def test_neither_a_kill_during_a_save_nor_a_full_disk_costs_a_whole_checkpoint(tmp_path):
     code = (
         "import sys; from pathlib import Path; import test_survival as t\n"
