@@ -21,7 +21,7 @@ from . import graph
 from .model import FakeDetForImageClassification
 
 RUNTIMES = ("torch", "onnx")
-TOLERANCE = 1e-3  # maximum difference between a graph and torch, of logits and maps
+TOLERANCE = 1e-3  # maximum difference between a graph and torch, of logits and maps; relative to values above 1
 MAX_BYTES = 64 * 2**20  # of a graph file; ours have about 100 kB
 # Waking a thread takes longer than most layers, so an idle one spins, but only for 20 microseconds and not between two
 # calls: otherwise it would occupy a core that other work needs.
@@ -164,12 +164,18 @@ class OnnxRuntime:
         names = graph.outputs(self.config, side)
         try:
             outputs = zip(names, session.run(list(names), {graph.INPUT: graph.check_input(side)}), strict=True)
-            difference = max(np.abs(values - np.reshape(facts[name], values.shape)).max() for name, values in outputs)
+            difference = max(relative_difference(values, facts[name]) for name, values in outputs)
         except Exception as error:  # an output, or torch's values of it, are missing
             raise RuntimeUnavailable(f"it cannot be compared with torch: {str(error)[:300]}") from None
         if not difference <= TOLERANCE:  # true for NaN, too
             raise RuntimeUnavailable(f"its outputs differ from torch's by {difference:.2g}")
         return session
+
+
+def relative_difference(values: np.ndarray, expected: list[float]) -> float:
+    """Largest difference from the expected values; over their largest magnitude where that is above 1."""
+    reference = np.reshape(expected, values.shape)
+    return float(np.abs(values - reference).max() / max(1.0, np.abs(reference).max()))
 
 
 def session_options(threads: int):
