@@ -2,7 +2,7 @@
 
     python train/distill_features.py --data data/wild --output_dir data/wild_taught \
         --teacher vit_base_patch16_clip_224.openai
-    accelerate launch train/finetune.py --config train/configs/wild.yaml     # has `distill: 4.0`
+    accelerate launch train/finetune.py --config train/configs/wild160.yaml  # has `distill: 4.0`
 
 A small network soon overfits a few thousand images with one label each. An auxiliary linear layer on its pooled
 features therefore also regresses principal components of a teacher's features (knowledge distillation, Hinton et al.
