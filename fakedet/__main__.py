@@ -16,7 +16,8 @@ LINE = 78
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m fakedet", description="Photograph or AI-generated image?")
+    prog = "fakedet" if Path(sys.argv[0]).stem == "fakedet" else "python -m fakedet"
+    p = argparse.ArgumentParser(prog=prog, description="Photograph or AI-generated image?")
     commands = p.add_subparsers(dest="command", required=True)
     predict = commands.add_parser("predict", help="score images, or folders of images")
     predict.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
@@ -133,6 +134,9 @@ def scan(args) -> int:
 
 
 def bench(args) -> int:
+    from fakedet.hub import require_torch
+
+    require_torch("the benchmark")
     from fakedet.bench.run import main
 
     return main(args)
@@ -143,12 +147,11 @@ def info(args) -> int:
     from fakedet.hub import load_checkpoint
 
     checkpoint = load_checkpoint(args.model or os.environ.get("FAKEDET_MODEL"), args.revision)
-    config = checkpoint.model.config
     keys = ("backbone", "input_size", "max_views", "aggregate", "calibration_temperature", "calibration_bias",
             "threshold", "unsure_band", "families", "family_threshold")  # fmt: skip
     facts = {"fakedet": __version__, "id": checkpoint.id, "revision": checkpoint.revision, "sha256": checkpoint.sha256,
-             "note": checkpoint.note, "parameters": sum(p.numel() for p in checkpoint.model.parameters()),
-             **{key: getattr(config, key) for key in keys}}  # fmt: skip
+             "note": checkpoint.note, "parameters": checkpoint.parameters,
+             **{key: getattr(checkpoint.settings, key) for key in keys}}  # fmt: skip
     print(json.dumps(facts) if args.json else "\n".join(f"{key:24}{value}" for key, value in facts.items()))
     return 0
 

@@ -10,12 +10,11 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from fakedet.hub import Checkpoint, load_checkpoint
 from fakedet.images import CorruptImage, ImageError, Limits, LoadedImage, open_image
-from fakedet.network.configuration import Calibration
 from fakedet.network.runtime import make_runtime
+from fakedet.network.settings import Calibration
 from fakedet.network.views import make_views
 from fakedet.stability import recheck
 from fakedet.verdict import Failure, Verdict
@@ -51,7 +50,7 @@ class Detector:
     ):
         self.checkpoint = checkpoint
         self.provenance = provenance
-        self.config = checkpoint.model.config
+        self.config = checkpoint.settings
         self.limits = limits or Limits()
         self.runtime = make_runtime(checkpoint, runtime, threads)
         self.model_facts = {
@@ -171,7 +170,7 @@ class Detector:
         except ImageError as error:
             return Failure(error, _file_name(image))
 
-    def _run(self, view_sets: list[torch.Tensor]) -> list[ViewOutputs]:
+    def _run(self, view_sets: list[np.ndarray]) -> list[ViewOutputs]:
         """Runs the network once per view size and splits its outputs by view set.
 
         Args:
@@ -205,7 +204,7 @@ class Detector:
     def _recheck(self, images: list[PreparedImage], logits: list[float]) -> list[dict | None]:
         """`stability.recheck` of prepared images; its time is shared among those that were checked."""
 
-        def score(view_sets: list[torch.Tensor]) -> list[float]:
+        def score(view_sets: list[np.ndarray]) -> list[float]:
             return [self._aggregate(outputs) for outputs in self._run(view_sets)]
 
         started = time.perf_counter()
