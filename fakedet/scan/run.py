@@ -8,6 +8,7 @@ parts are joined in order. A row depends on its picture alone, so every way of r
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import time
@@ -61,6 +62,8 @@ def scan(
     Raises:
         SourceError: The source cannot be read, or the output exists, or belongs to another scan.
     """
+    if importlib.util.find_spec("pyarrow") is None:
+        raise SourceError("scan needs pyarrow, which is not installed: pip install 'fakedet[scan]'")
     output, share, limits = Path(output), Share.from_environment(), Limits()
     if output.suffix.lower() not in FORMATS:
         raise SourceError(f"--output must end in {', '.join(FORMATS)}.")
