@@ -1,4 +1,4 @@
-"""fakedet: tells a camera photograph from an AI-generated image.
+"""fakedet: tells camera photographs from AI-generated images.
 
     from fakedet import Detector
     verdict = Detector.from_pretrained().predict("photo.jpg")

@@ -1,6 +1,7 @@
 """Command line: `python -m fakedet predict IMAGE...`, `scan SOURCE --output TABLE`, `bench`, `info`.
 
-Exit code 0: everything was scored. 2: an input could not be read, or the arguments or the model are wrong.
+Exit codes: 0, everything was scored; 2, an input could not be read, or the arguments or the model are wrong; 130,
+interrupted.
 """
 
 from __future__ import annotations
@@ -12,62 +13,64 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-LINE = 78
+BAR_CHARS = 30
+MIN_BAR_ITEMS = 20  # images from which a progress bar is shown
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     prog = "fakedet" if Path(sys.argv[0]).stem == "fakedet" else "python -m fakedet"
-    p = argparse.ArgumentParser(prog=prog, description="Photograph or AI-generated image?")
+    p = argparse.ArgumentParser(prog=prog, description="Is an image a photograph or AI-generated?")
     commands = p.add_subparsers(dest="command", required=True)
     predict = commands.add_parser("predict", help="score images, or folders of images")
     predict.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
-    predict.add_argument("--json", action="store_true", help="one JSON object a line")
-    predict.add_argument("--visualize", action="store_true", help="write the Grad-CAM overlay beside each answer")
-    predict.add_argument("--save", metavar="OUT.png", help="where the overlay goes (a folder for several images)")
-    predict.add_argument("--stability", action="store_true", help="unsure where a worn copy gets another answer")
-    predict.add_argument("--batch_size", type=int, default=16, help="images per pass (default 16)")
-    scan = commands.add_parser("scan", help="score very many images into a table")
+    predict.add_argument("--json", action="store_true", help="print one JSON object per line")
+    predict.add_argument("--visualize", action="store_true", help="write the Grad-CAM overlay of each image")
+    predict.add_argument("--save", metavar="OUT.png", help="file of the overlay (a folder for several images)")
+    predict.add_argument("--stability", action="store_true", help="answer unsure if a degraded copy changes the answer")
+    predict.add_argument("--batch_size", type=int, default=16, help="images per batch (default 16)")
+    scan = commands.add_parser("scan", help="score many images into a table")
     scan.add_argument("source", help="folder, pattern, .zip, .tar, .parquet, or a Hub data set id")
-    scan.add_argument("--output", required=True, help="table to write: .parquet, .csv or .jsonl")
-    scan.add_argument("--resume", action="store_true", help="go on where an interrupted scan stopped")
-    scan.add_argument("--workers", type=int, help="decoding processes (default: one a CPU)")
-    scan.add_argument("--batch_size", type=int, default=32, help="images per pass (default 32)")
-    scan.add_argument("--split", help="of a Hub data set (default: all)")
-    scan.add_argument("--no_provenance", action="store_true", help="leave out what the files say of themselves")
-    bench = commands.add_parser("bench", help="how fast, beside what people would pick instead")
-    bench.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
-    bench.add_argument("--quick", action="store_true", help="fewer turns")
+    scan.add_argument("--output", required=True, help="table to write (.parquet, .csv or .jsonl)")
+    scan.add_argument("--resume", action="store_true", help="continue an interrupted scan")
+    scan.add_argument("--workers", type=int, help="decoding processes (default: one per CPU)")
+    scan.add_argument("--batch_size", type=int, default=32, help="images per batch (default 32)")
+    scan.add_argument("--split", help="split of a Hub data set (default: all)")
+    scan.add_argument("--no_provenance", action="store_true", help="ignore the metadata of the files")
+    bench = commands.add_parser("bench", help="measure the speed, compared with common baselines")
+    bench.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
+    bench.add_argument("--quick", action="store_true", help="run fewer turns")
     bench.add_argument("--only", nargs="+", choices=("network", "files", "scan", "process"), help="parts to run")
-    bench.add_argument("--images", help="what the scan reads (default: made crops of 256 pixels)")
-    bench.add_argument("--count", type=int, default=1000, help="images of the scan (default 1000)")
-    info = commands.add_parser("info", help="which model answers, and its settings")
-    info.add_argument("--json", action="store_true")
+    bench.add_argument("--images", help="source of the scan (default: synthetic crops of 256 pixels)")
+    bench.add_argument("--count", type=int, default=1000, help="maximum number of images of the scan (default 1000)")
+    info = commands.add_parser("info", help="show the model and its settings")
+    info.add_argument("--json", action="store_true", help="print one JSON object")
     for sub in (predict, scan, info):
         sub.add_argument("--model", help="Hub id, folder or 'bundled' (default: $FAKEDET_MODEL, else bundled)")
         sub.add_argument("--revision", help="branch, tag or commit on the Hub")
-        sub.add_argument("--runtime", default="auto")
+        sub.add_argument("--runtime", default="auto", help="auto, torch or onnx (default auto)")
     return p
 
 
 def walk(paths: list[str]) -> list[str]:
-    """Files as given, folders replaced by the images in them. A path that is not there stays, to be reported."""
+    """Replaces each folder by the images in it. A missing path stays in the list, to be reported later."""
     from fakedet.images import iter_image_files
 
-    found: list[str] = []
+    files: list[str] = []
     for path in paths:
-        found += map(str, iter_image_files(path)) if Path(path).is_dir() else [path]
-    return found
+        files += map(str, iter_image_files(path)) if Path(path).is_dir() else [path]
+    return files
 
 
 def progress(items: list, title: str) -> Iterator:
-    """The items, behind a progress bar on standard error where there are many."""
+    """Yields the items and shows a progress bar on standard error if there are many."""
     from tqdm.auto import tqdm
 
-    yield from tqdm(items, desc=title, unit="img", disable=len(items) < 20, file=sys.stderr)
+    yield from tqdm(items, desc=title, unit="img", disable=len(items) < MIN_BAR_ITEMS, file=sys.stderr)
 
 
 def overlay_path(args, file: str, count: int) -> Path:
-    """Where the overlay of one file goes: --save, a file in the folder --save, or NAME.fakedet.png beside the image."""
+    """Path of an image's overlay: --save, a file in the folder --save, or NAME.fakedet.png beside the image."""
     if not args.save:
         return Path(file).with_suffix(".fakedet.png")
     target = Path(args.save)
@@ -77,23 +80,36 @@ def overlay_path(args, file: str, count: int) -> Path:
     return target
 
 
-def shown(name) -> str:
-    """A file name as it may stand in a terminal: it can hold anything, such as commands to the terminal."""
+def printable(name) -> str:
+    """A file name without control characters, which could hold commands to the terminal."""
     return "".join(c if c.isprintable() else "?" for c in str(name))
 
 
 def describe(verdict) -> str:
-    """One image's answer in a few lines for a terminal."""
-    filled = round(verdict.p_fake * 30)
-    lines = [f"{shown(verdict.file)}: {verdict.headline}",
-             f"  AI-generated {'█' * filled}{'·' * (30 - filled)} {verdict.p_fake:.1%}"]  # fmt: skip
+    """A verdict as a few lines of text for a terminal."""
+    filled = round(verdict.p_fake * BAR_CHARS)
+    lines = [f"{printable(verdict.file)}: {verdict.headline}",
+             f"  AI-generated {'█' * filled}{'·' * (BAR_CHARS - filled)} {verdict.p_fake:.1%}"]  # fmt: skip
     lines += [f"  {verdict.likeness}"] if verdict.likeness else []
-    said = [item["sentence"] for item in (verdict.provenance or {}).get("evidence", ())]
-    lines += [f"  file: {sentence}" for sentence in said] + [f"  note: {note}" for note in verdict.notes]
+    lines += [f"  file: {item['sentence']}" for item in (verdict.provenance or {}).get("evidence", ())]
+    lines += [f"  note: {note}" for note in verdict.notes]
     return "\n".join(lines)
 
 
-def predict(args) -> int:
+def report(answer, as_json: bool) -> None:
+    """Prints a verdict or failure: JSON on standard output, or text, with failures on standard error."""
+    from fakedet.verdict import Failure
+
+    if as_json:
+        print(json.dumps(answer.to_dict()), flush=True)
+    elif isinstance(answer, Failure):
+        print(f"{printable(answer.file)}: cannot be scored: {answer.error}", file=sys.stderr)
+    else:
+        print(describe(answer), flush=True)
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Scores images; returns the exit code."""
     from fakedet.detector import Detector, Failure
 
     files = walk(args.paths)
@@ -104,36 +120,31 @@ def predict(args) -> int:
     visualize, failed = args.visualize or bool(args.save), 0
     answers = detector.predict_many(progress(files, "scoring"), args.batch_size, visualize, args.stability)
     for answer in answers:
+        report(answer, args.json)
         if isinstance(answer, Failure):
             failed += 1
-        if args.json:
-            print(json.dumps(answer.to_dict()), flush=True)
-        if isinstance(answer, Failure):
-            if not args.json:
-                print(f"{shown(answer.file)}: cannot be scored: {answer.error}", file=sys.stderr)
-            continue
-        if not args.json:
-            print(describe(answer), flush=True)
-        if visualize:
+        elif visualize:
             path = overlay_path(args, answer.file, len(files))
             answer.overlay().save(path)
-            print(f"  heat map: {shown(path)}", file=sys.stderr if args.json else sys.stdout)
+            print(f"  heat map: {printable(path)}", file=sys.stderr if args.json else sys.stdout)
     return 2 if failed else 0
 
 
-def scan(args) -> int:
+def scan(args: argparse.Namespace) -> int:
+    """Scores a source into a table; returns the exit code."""
     from fakedet.scan.run import scan
 
     model = args.model or os.environ.get("FAKEDET_MODEL")
     done = scan(args.source, args.output, model, args.revision, args.runtime, args.resume, args.batch_size,
                 args.workers, not args.no_provenance, args.split)  # fmt: skip
-    told = f"{done['rows']} images in {done['seconds']:.1f} s, {done['images_per_s']:.1f} images/s"
-    print(f"{args.output}: {told}" + (f"; {done['errors']} could not be scored" if done["errors"] else ""))
-    # a launcher would take any other code of one process for a crash of all
+    text = f"{done['rows']} images in {done['seconds']:.1f} s, {done['images_per_s']:.1f} images/s"
+    print(f"{args.output}: {text}" + (f"; {done['errors']} could not be scored" if done["errors"] else ""))
+    # a launcher takes any other exit code of one process for a crash and ends all
     return 2 if done["errors"] and "WORLD_SIZE" not in os.environ else 0
 
 
-def bench(args) -> int:
+def bench(args: argparse.Namespace) -> int:
+    """Runs the benchmark; returns the exit code."""
     from fakedet.hub import require_torch
 
     require_torch("the benchmark")
@@ -142,7 +153,8 @@ def bench(args) -> int:
     return main(args)
 
 
-def info(args) -> int:
+def info(args: argparse.Namespace) -> int:
+    """Prints the model and its settings; returns the exit code."""
     from fakedet import __version__
     from fakedet.hub import load_checkpoint
 
@@ -157,6 +169,7 @@ def info(args) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Runs a command; returns the exit code."""
     args = parser().parse_args(argv)
     for name in ("batch_size", "workers"):
         value = getattr(args, name, None)
@@ -167,10 +180,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         return {"predict": predict, "scan": scan, "bench": bench, "info": info}[args.command](args)
-    except (ModelError, OSError) as error:
-        # one plain line: a full disk or an unwritable --save ends here too
-        print(f"{error}", file=sys.stderr)
-    except ValueError as error:
+    except (ModelError, OSError, ValueError) as error:  # OSError: a full disk, an unwritable --save
         print(f"{error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

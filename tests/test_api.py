@@ -31,6 +31,7 @@ def send(client, *files: tuple[str, bytes], field: str = "image"):
     return client.post("/predict", files=[(field, file) for file in files])
 
 
+@pytest.mark.integration
 def test_rest_equals_python(app, photo, detector):
     # rule 1: one score on every surface
     answer = httpx.post(f"{app.url}/predict", files={"image": (photo.name, photo.read_bytes())}, timeout=60).json()
@@ -137,6 +138,7 @@ def test_an_internal_error_does_not_describe_the_machine(detector, photo, monkey
     assert response.status_code == 500 and "secret" not in response.text
 
 
+@pytest.mark.integration
 def test_health_model_and_openapi(app, detector):
     get = lambda path: httpx.get(app.url + path, timeout=30).json()  # noqa: E731
     assert get("/health")["status"] == "ok"
@@ -170,6 +172,7 @@ def test_the_openapi_is_made_from_the_models(local):
     assert options[0] == {"$ref": "#/components/schemas/VerdictAnswer"}
 
 
+@pytest.mark.integration
 def test_security_headers_on_our_routes_and_page(app):
     for path in ("/health", "/"):
         headers = httpx.get(app.url + path, timeout=30).headers
@@ -231,6 +234,7 @@ def test_pictures_beyond_the_limit_become_one_failure(tmp_path, detector):
     assert "first 2" in str(done.items[-1].result.error)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "command",
     [

@@ -26,6 +26,7 @@ def answered(page, photo):
     return page
 
 
+@pytest.mark.browser
 def test_uploaded_picture_is_answered_in_words_first(answered, photo, detector):
     verdict = detector.predict(photo)
     assert answered.inner_text("#answer h2") == verdict.headline
@@ -33,6 +34,7 @@ def test_uploaded_picture_is_answered_in_words_first(answered, photo, detector):
     assert "AI-generated" in bars and "Photograph" in bars and "%" in bars
 
 
+@pytest.mark.browser
 def test_name_is_shown_as_text_and_without_a_path(answered, app, photo):
     # a stranger chose the file name, and the page must not show the server's folders
     text = answered.inner_text("#answer")
@@ -40,6 +42,7 @@ def test_name_is_shown_as_text_and_without_a_path(answered, app, photo):
     assert answered.locator("#answer b").count() == 0
 
 
+@pytest.mark.browser
 def test_heat_map_lies_beside_the_original_and_its_strength_changes_at_once(answered):
     # two loaded pictures of one size; the slider is a style of the page, so no request follows
     answered.wait_for_function(
@@ -54,6 +57,7 @@ def test_heat_map_lies_beside_the_original_and_its_strength_changes_at_once(answ
     answered.wait_for_function("() => getComputedStyle(document.querySelector('#overlay img.fixed')).opacity == 0.2")
 
 
+@pytest.mark.browser
 def test_details_are_folded_away_and_complete(answered, photo, detector):
     assert not answered.locator("#details table").is_visible()
     answered.click("#details button")
@@ -63,6 +67,7 @@ def test_details_are_folded_away_and_complete(answered, photo, detector):
         assert expected in text
 
 
+@pytest.mark.browser
 def test_what_the_file_declares_decides_and_its_prompt_is_shown_as_text(page, tmp_path):
     # a stranger wrote the prompt: markup in it must not become markup of the page
     info = PngInfo()
@@ -80,11 +85,13 @@ def test_what_the_file_declares_decides_and_its_prompt_is_shown_as_text(page, tm
     page.screenshot(path=ARTIFACTS / "declared-1280-light.png", full_page=True)
 
 
+@pytest.mark.browser
 def test_frequency_view_opens(answered):
     answered.click("#frequency button")
     answered.wait_for_selector("#frequency svg.fd-chart")
 
 
+@pytest.mark.browser
 def test_file_that_is_no_image_gets_one_friendly_sentence(page, tmp_path):
     # a broken picture must never become a stack trace
     bad = tmp_path / "holiday.jpg"
@@ -97,6 +104,7 @@ def test_file_that_is_no_image_gets_one_friendly_sentence(page, tmp_path):
     assert page.problems == []
 
 
+@pytest.mark.browser
 def test_answer_follows_the_picture(answered, tmp_path):
     # after a good picture a bad one must not leave the old answer standing, and clearing must empty the page
     bad = tmp_path / "b.png"
@@ -108,6 +116,7 @@ def test_answer_follows_the_picture(answered, tmp_path):
     answered.wait_for_selector("#answer .fd-error")
 
 
+@pytest.mark.browser
 def test_only_our_own_host_is_asked(answered, app):
     # no fonts, scripts, counters from anywhere else
     answered.wait_for_timeout(500)
@@ -115,6 +124,7 @@ def test_only_our_own_host_is_asked(answered, app):
     assert answered.problems == []
 
 
+@pytest.mark.browser
 def test_many_pictures_give_gallery_table_and_downloads(page, photo, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"nothing")
@@ -131,6 +141,7 @@ def test_many_pictures_give_gallery_table_and_downloads(page, photo, tmp_path):
     assert rows[0]["file"] == photo.name and rows[1]["error"]["code"] == "unsupported_format"
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_page_fits_and_keeps_a_screenshot(browser, app, photo, width, scheme):
@@ -158,6 +169,7 @@ def client(app):
     return Client(app.url, verbose=False)
 
 
+@pytest.mark.integration
 def test_gradio_client_equals_python(client, photo, detector):
     answer = client.predict(handle_file(str(photo)), api_name="/predict")
     expected = detector.predict(photo)
@@ -166,6 +178,7 @@ def test_gradio_client_equals_python(client, photo, detector):
     assert "/" not in answer["file"]
 
 
+@pytest.mark.integration
 def test_gradio_client_gets_bad_input_as_json(client, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"\xff\xd8\xff\xe0 cut")
@@ -173,6 +186,7 @@ def test_gradio_client_gets_bad_input_as_json(client, tmp_path):
     assert answer["schema"] == "1" and answer["error"]["code"] == "corrupt_image"
 
 
+@pytest.mark.integration
 def test_predict_batch_keeps_order_and_rows(client, photo, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"")
@@ -180,11 +194,13 @@ def test_predict_batch_keeps_order_and_rows(client, photo, tmp_path):
     assert answers[1]["error"]["code"] == "empty_input" and answers[0]["p_fake"] == answers[2]["p_fake"]
 
 
+@pytest.mark.integration
 def test_only_the_stable_endpoints_are_public(client):
     # the page's own events may change; these two may not
     assert set(client.view_api(return_format="dict")["named_endpoints"]) == {"/predict", "/predict_batch"}
 
 
+@pytest.mark.integration
 def test_addresses_are_not_fetched(client, app):
     # a stranger must not be able to send this server to other hosts
     with pytest.raises(Exception, match="not fetched"):

@@ -46,6 +46,7 @@ def test_ratios_are_taken_within_a_turn_and_stand_in_the_table():
     assert "| part | theirs | 4.00 | 2 / **3** / 5 |" in table.splitlines()
 
 
+@pytest.mark.integration
 @pytest.mark.slow  # minutes: runs a ViT and a Swin on every image size
 def test_the_command_prints_a_table_and_writes_json(tmp_path):
     done = subprocess.run(

@@ -21,6 +21,7 @@ def place(tmp_path_factory) -> Path:
     return make_place(tmp_path_factory.mktemp("evaluate"))
 
 
+@pytest.mark.integration
 def test_calibrate_command_changes_what_the_detector_answers(place):
     """The command changes the verdict and leaves the rest of the configuration unchanged."""
     folder = place / "calibrated"

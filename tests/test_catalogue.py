@@ -54,11 +54,13 @@ def built(process) -> Path:
     return process[0]
 
 
+@pytest.mark.integration
 def test_pictures_that_match_their_hash_are_written_with_their_labels(built):
     labels = [row["label"] for row in rows(built)]
     assert labels == [0, 1, 0, 1]
 
 
+@pytest.mark.integration
 def test_a_row_has_the_catalogues_columns_and_the_originals_facts(built):
     row, original = rows(built)[0], encode(0)
     del row["image"]
@@ -69,11 +71,13 @@ def test_a_row_has_the_catalogues_columns_and_the_originals_facts(built):
     }  # fmt: skip
 
 
+@pytest.mark.integration
 def test_each_missing_picture_is_a_row_of_the_report(built):
     expected = {"c.png": "blob_absent", "e.png": "content_changed", "g.png": "repository_absent"}
     assert reasons(built) == expected
 
 
+@pytest.mark.integration
 def test_the_report_counts_by_source(built):
     assert report(built)["sources"]["holed"] == {
         "wanted": 2,
@@ -83,6 +87,7 @@ def test_the_report_counts_by_source(built):
     }
 
 
+@pytest.mark.integration
 def test_the_report_is_printed(process):
     lines = {parts[0]: parts[1:] for text in process[1].stdout.splitlines() if (parts := text.split())}
     assert lines["train"] == ["7", "4", "1", "1", "1", "0"]
@@ -90,10 +95,12 @@ def test_the_report_is_printed(process):
     assert lines["no"] == ["clone", "of", "dan/absent"]
 
 
+@pytest.mark.integration
 def test_progress_is_shown(process):
     assert "7/7" in process[1].stderr
 
 
+@pytest.mark.integration
 def test_one_process_writes_the_same_as_two(three):
     run(three, "--num_workers", "1")
     alone = rows(three)
@@ -101,25 +108,30 @@ def test_one_process_writes_the_same_as_two(three):
     assert rows(three) == alone
 
 
+@pytest.mark.integration
 def test_nothing_but_the_splits_and_the_report_is_left(built):
     assert sorted(path.name for path in (built / "out").iterdir()) == ["report.json", "train.parquet"]
 
 
+@pytest.mark.integration
 def test_missing_lists_repositories_without_a_clone(three):
     assert run(three, "--missing").stdout == "dan/absent\n"
 
 
+@pytest.mark.integration
 def test_missing_builds_nothing(three):
     run(three, "--missing")
     assert not (three / "out").exists()
 
 
+@pytest.mark.integration
 def test_datasets_decodes_images_and_names_labels(built):
     loaded = datasets.load_dataset("parquet", data_files=str(built / "out" / "train.parquet"), split="train")
     assert loaded[0]["image"].size == (96, 64)
     assert loaded.features["label"].names == ["real", "fake", "graphic"]
 
 
+@pytest.mark.integration
 def test_finetune_reads_the_folder(built):
     assert load_split(str(built / "out"), "train")["label"][:] == [0, 1, 0, 1]
     assert load_split(str(built / "out"), "validation") is None
@@ -140,17 +152,20 @@ def splits(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.integration
 def test_a_file_for_each_split(splits):
     run(splits)
     names = sorted(path.stem for path in (splits / "out").glob("*.parquet"))
     assert names == ["graphics_validation", "train", "validation"]
 
 
+@pytest.mark.integration
 def test_graphics_have_the_third_label(splits):
     run(splits)
     assert [row["label"] for row in rows(splits, "graphics_validation")] == [2]
 
 
+@pytest.mark.integration
 def test_a_split_built_later_joins_the_others(splits):
     run(splits, "--split", "train")
     run(splits, "--split", "validation")
@@ -158,24 +173,28 @@ def test_a_split_built_later_joins_the_others(splits):
     assert len(rows(splits)) == 2
 
 
+@pytest.mark.integration
 def test_evaluate_reads_a_split_of_the_folder(splits):
     run(splits)
     images = load_evalset(str(splits / "out"), "validation")
     assert list(images.table["label"]) == [0, 1]
 
 
+@pytest.mark.integration
 def test_evaluate_does_not_take_graphics_for_photographs(splits):
     run(splits)
     with pytest.raises(PrepareError, match="has a label real or fake"):
         load_evalset(str(splits / "out"), "graphics_validation")
 
 
+@pytest.mark.integration
 def test_a_run_that_finds_nothing_keeps_the_files_of_an_earlier_one(splits):
     run(splits)
     run(splits, "--mirror", str(splits / "elsewhere"), status=2)
     assert len(rows(splits)) == 2
 
 
+@pytest.mark.integration
 def test_absent_columns_are_empty(tmp_path):
     one(tmp_path, encode(1))
     with gzip.open(tmp_path / "catalogue.csv.gz", "rt") as file:
@@ -188,6 +207,7 @@ def test_absent_columns_are_empty(tmp_path):
     assert (rows(tmp_path)[0]["kind"], rows(tmp_path)[0]["camera"]) == ("", "")
 
 
+@pytest.mark.integration
 def test_a_plain_csv_is_read(tmp_path):
     one(tmp_path, encode(1))
     plain = tmp_path / "plain.csv"
@@ -202,6 +222,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("column", FAULTS)
 def test_a_value_that_cannot_be_meant_is_named_with_its_line(tmp_path, column):
     catalogue(tmp_path, {**line("ann/one", "", "a.png", encode(1)), column: FAULTS[column]})
@@ -210,11 +231,13 @@ def test_a_value_that_cannot_be_meant_is_named_with_its_line(tmp_path, column):
     assert FAULTS[column] in message
 
 
+@pytest.mark.integration
 def test_a_picture_named_twice_is_refused(tmp_path):
     catalogue(tmp_path, line("ann/one", "", "a.png", encode(1)), line("ann/two", "", "b.png", encode(1), split="test"))
     assert "line 3: the picture of line 2 occurs again" in run(tmp_path, status=2).stderr
 
 
+@pytest.mark.integration
 def test_an_unknown_split_is_named(splits):
     message = run(splits, "--split", "tain", status=2).stderr
     assert "has no split tain; it has graphics_validation, train, validation" in message

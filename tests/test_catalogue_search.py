@@ -8,6 +8,7 @@ import pytest
 from tiny_repositories import catalogue, commit, encode, git, line, lose, one, reasons, report, rows, run, run_process
 
 
+@pytest.mark.integration
 def test_the_named_commit_is_searched(tmp_path):
     folder = one(tmp_path, encode(1))
     commit(folder, a_png=encode(2))
@@ -15,6 +16,7 @@ def test_the_named_commit_is_searched(tmp_path):
     assert len(rows(tmp_path)) == 1
 
 
+@pytest.mark.integration
 def test_head_is_searched_where_the_commit_is_unknown(tmp_path):
     commit(tmp_path / "mirror" / "ann+one" / "repo", a_png=encode(1))
     one(tmp_path, encode(1), commit="1" * 40)
@@ -22,6 +24,7 @@ def test_head_is_searched_where_the_commit_is_unknown(tmp_path):
     assert len(rows(tmp_path)) == 1
 
 
+@pytest.mark.integration
 def test_the_history_is_searched_by_file_name(tmp_path):
     folder = tmp_path / "mirror" / "ann+one" / "repo"
     commit(folder, old__a_png=encode(1))
@@ -31,6 +34,7 @@ def test_the_history_is_searched_by_file_name(tmp_path):
     assert len(rows(tmp_path)) == 1
 
 
+@pytest.mark.integration
 def test_the_history_of_another_branch_is_searched(tmp_path):
     folder = tmp_path / "mirror" / "ann+one" / "repo"
     commit(folder, b_png=encode(2))
@@ -42,6 +46,7 @@ def test_the_history_of_another_branch_is_searched(tmp_path):
     assert len(rows(tmp_path)) == 1
 
 
+@pytest.mark.integration
 def test_the_history_of_a_merge_is_searched(tmp_path):
     folder = tmp_path / "mirror" / "ann+one" / "repo"
     commit(folder, b_png=encode(2))
@@ -57,6 +62,7 @@ def test_the_history_of_a_merge_is_searched(tmp_path):
     assert len(rows(tmp_path)) == 1
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["ünï cödé.png", "[a]*?.png", '"quoted".png', "-n.png"])
 def test_odd_file_names_are_found_in_the_commit_and_in_the_history(tmp_path, name):
     folder = tmp_path / "mirror" / "ann+one" / "repo"
@@ -73,12 +79,14 @@ def test_odd_file_names_are_found_in_the_commit_and_in_the_history(tmp_path, nam
     assert len(rows(tmp_path)) == 2
 
 
+@pytest.mark.integration
 def test_a_path_that_never_was_is_absent(tmp_path):
     one(tmp_path, encode(1), commit=commit(tmp_path / "mirror" / "ann+one" / "repo", b_png=encode(2)))
     run(tmp_path, status=2)
     assert reasons(tmp_path) == {"a.png": "blob_absent"}
 
 
+@pytest.mark.integration
 def test_a_folder_that_is_no_clone_is_absent_even_inside_another_repository(tmp_path):
     commit(tmp_path / "mirror", a_png=encode(1))
     (tmp_path / "mirror" / "ann+one" / "repo").mkdir(parents=True)
@@ -87,6 +95,7 @@ def test_a_folder_that_is_no_clone_is_absent_even_inside_another_repository(tmp_
     assert reasons(tmp_path) == {"a.png": "repository_absent"}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("layout", ["repo", "", "repo/.git", "bare"])
 def test_layouts_of_a_clone(tmp_path, layout):
     folder = tmp_path / "mirror" / "ann+one" / ("repo" if layout.startswith("repo") else "")
@@ -120,6 +129,7 @@ def objects(tmp_path: Path, repo: str) -> set[str]:
     return {size for kind, size in map(str.split, listing.splitlines()) if kind == "blob"}
 
 
+@pytest.mark.integration
 def test_clone_fetches_the_wanted_files_only(tmp_path):
     at = serve(tmp_path, "ann/one", a_png=encode(1), b_png=encode(2, (50, 50)))
     catalogue(tmp_path, line("ann/one", at, "a.png", encode(1)))
@@ -128,6 +138,7 @@ def test_clone_fetches_the_wanted_files_only(tmp_path):
     assert objects(tmp_path, "ann+one") == {str(len(encode(1)))}
 
 
+@pytest.mark.integration
 def test_clone_takes_a_plain_folder_as_its_base(tmp_path):
     at = serve(tmp_path, "ann/one", a_png=encode(1))
     catalogue(tmp_path, line("ann/one", at, "a.png", encode(1)))
@@ -135,6 +146,7 @@ def test_clone_takes_a_plain_folder_as_its_base(tmp_path):
     assert len(rows(tmp_path)) == 1
 
 
+@pytest.mark.integration
 def test_clone_finds_a_picture_in_the_history(tmp_path):
     serve(tmp_path, "ann/one", old__a_png=encode(1))
     commit(tmp_path / "base" / "ann" / "one", old__a_png=None, b_png=encode(2))
@@ -143,6 +155,7 @@ def test_clone_finds_a_picture_in_the_history(tmp_path):
     assert len(rows(tmp_path)) == 1
 
 
+@pytest.mark.integration
 def test_clone_gets_the_others_where_the_remote_lacks_one_blob(tmp_path):
     files = {f"p{k}_png": encode(k) for k in range(5)}
     at = serve(tmp_path, "ann/one", **files)
@@ -153,6 +166,7 @@ def test_clone_gets_the_others_where_the_remote_lacks_one_blob(tmp_path):
     assert reasons(tmp_path) == {"p3.png": "blob_absent"}
 
 
+@pytest.mark.integration
 def test_clone_completes_a_clone_of_an_earlier_run(tmp_path):
     at = serve(tmp_path, "ann/one", a_png=encode(1), b_png=encode(2))
     catalogue(tmp_path, line("ann/one", at, "a.png", encode(1)))
@@ -162,6 +176,7 @@ def test_clone_completes_a_clone_of_an_earlier_run(tmp_path):
     assert len(rows(tmp_path)) == 2
 
 
+@pytest.mark.integration
 def test_without_clone_nothing_is_fetched_into_a_partial_clone(tmp_path):
     at = serve(tmp_path, "ann/one", a_png=encode(1), b_png=encode(2), c_png=encode(3))
     catalogue(tmp_path, line("ann/one", at, "b.png", encode(2)))
@@ -171,6 +186,7 @@ def test_without_clone_nothing_is_fetched_into_a_partial_clone(tmp_path):
     assert reasons(tmp_path) == {"a.png": "blob_absent", "c.png": "blob_absent"}
 
 
+@pytest.mark.integration
 def test_a_repository_that_cannot_be_cloned_is_reported_with_gits_reason(tmp_path):
     at = serve(tmp_path, "ann/one", a_png=encode(1))
     catalogue(tmp_path, line("ann/one", at, "a.png", encode(1)), line("bob/gone", at, "b.png", encode(2)))
@@ -180,6 +196,7 @@ def test_a_repository_that_cannot_be_cloned_is_reported_with_gits_reason(tmp_pat
     assert item["detail"]
 
 
+@pytest.mark.integration
 def test_a_failed_clone_leaves_no_folder(tmp_path):
     catalogue(tmp_path, line("bob/gone", "", "b.png", encode(2)))
     run(tmp_path, *base(tmp_path), status=2)

@@ -16,6 +16,7 @@ def stored(tmp_path: Path, data: bytes, *flags: str, path: str = "a.png", **valu
     return Image.open(io.BytesIO(rows(tmp_path)[0]["image"]["bytes"]))
 
 
+@pytest.mark.integration
 def test_both_classes_get_the_same_storage(tmp_path):
     data = {"a_png": encode(1), "b_jpg": encode(2, (900, 700), "JPEG", quality=60), "c_webp": encode(3, kind="WEBP")}
     at = commit(tmp_path / "mirror" / "ann+one" / "repo", **data)
@@ -29,14 +30,17 @@ def test_both_classes_get_the_same_storage(tmp_path):
     }
 
 
+@pytest.mark.integration
 def test_the_short_side_is_limited(tmp_path):
     assert stored(tmp_path, encode(1, (900, 600)), "--side", "200").size == (300, 200)
 
 
+@pytest.mark.integration
 def test_a_small_picture_keeps_its_size(tmp_path):
     assert stored(tmp_path, encode(1, (96, 64))).size == (96, 64)
 
 
+@pytest.mark.integration
 def test_a_picture_is_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -45,12 +49,14 @@ def test_a_picture_is_turned_upright(tmp_path):
     assert not image.getexif()
 
 
+@pytest.mark.integration
 def test_transparency_is_put_on_white(tmp_path):
     out = io.BytesIO()
     Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(out, "PNG")
     assert stored(tmp_path, out.getvalue()).getpixel((20, 20)) == (255, 255, 255)
 
 
+@pytest.mark.integration
 def test_a_cut_keeps_the_named_fractions(tmp_path):
     image = Image.new("RGB", (100, 80), "red")
     image.paste("blue", (50, 0, 100, 40))
@@ -61,17 +67,20 @@ def test_a_cut_keeps_the_named_fractions(tmp_path):
     assert kept.getpixel((2, 37))[2] > 240
 
 
+@pytest.mark.integration
 def test_side_0_keeps_the_original_bytes(tmp_path):
     one(tmp_path, encode(1, (900, 700)))
     run(tmp_path, "--side", "0")
     assert rows(tmp_path)[0]["image"]["bytes"] == encode(1, (900, 700))
 
 
+@pytest.mark.integration
 def test_side_0_with_a_cut_keeps_the_scale(tmp_path):
     image = stored(tmp_path, encode(1, (900, 700)), "--side", "0", cut="0,0,1,0.9")
     assert (image.format, image.size) == ("JPEG", (900, 630))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("data", [b"<svg xmlns='x'/>", encode(1)[:-200], b"no picture"], ids=["svg", "cut", "text"])
 def test_a_file_that_the_detector_refuses_is_unreadable(tmp_path, data):
     one(tmp_path, data)

@@ -44,6 +44,7 @@ def scores(finished) -> list[dict]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.integration
 def test_curves_show_every_kind_of_degradation_on_the_same_images(finished, report):
     """The curves must show where the detector fails, not one average."""
     kinds = {row["kind"] for row in report["curves"]}
@@ -55,6 +56,7 @@ def test_curves_show_every_kind_of_degradation_on_the_same_images(finished, repo
     assert (finished / "curves.png").stat().st_size > 5000
 
 
+@pytest.mark.integration
 def test_test_split_is_the_default_and_everything_is_counted(report):
     """The report must say which images its figures cover."""
     assert report["split"] == "test"
@@ -62,6 +64,7 @@ def test_test_split_is_the_default_and_everything_is_counted(report):
     assert report["tiers"]["clean"]["metrics"]["n"] == N - 1
 
 
+@pytest.mark.integration
 def test_a_broken_image_is_listed_once_and_by_name(report):
     """One bad file must neither stop the run nor go unreported."""
     (entry,) = report["dropped"]
@@ -69,6 +72,7 @@ def test_a_broken_image_is_listed_once_and_by_name(report):
     assert (entry["tier"], entry["code"]) == ("clean", "corrupt_image")
 
 
+@pytest.mark.integration
 def test_scores_are_those_of_the_detector(place, scores):
     """The report must measure the code that users run."""
     detector, images = Detector.from_pretrained(place / "model"), load_evalset(str(place / "data"))
@@ -79,6 +83,7 @@ def test_scores_are_those_of_the_detector(place, scores):
         assert row["verdict"] == verdict.verdict
 
 
+@pytest.mark.integration
 def test_figures_can_be_computed_again_from_scores_csv(report, scores):
     """Every metric must follow from the published scores."""
     for tier in ("clean", "web"):
@@ -88,6 +93,7 @@ def test_figures_can_be_computed_again_from_scores_csv(report, scores):
         assert again == pytest.approx(report["tiers"][tier]["metrics"], abs=1e-4)
 
 
+@pytest.mark.integration
 def test_every_picture_in_the_report_exists_and_opens(finished):
     """A report must not refer to a missing plot."""
     text = (finished / "report.md").read_text(encoding="utf-8")
@@ -103,6 +109,7 @@ def test_every_picture_in_the_report_exists_and_opens(finished):
             assert 500 <= image.width <= 1400, f"{name} must be readable at the width of a README"
 
 
+@pytest.mark.integration
 def test_report_holds_no_path_of_the_machine(place, finished):
     """Reports are published, with the command as it was typed."""
     for name in ("report.json", "report.md", "scores.csv"):
@@ -112,6 +119,7 @@ def test_report_holds_no_path_of_the_machine(place, finished):
     assert f"python train/evaluate.py {TYPED}\n" in (finished / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.integration
 def test_model_and_latency_are_named(report, place):
     """A figure must name its model and machine."""
     assert report["model"]["id"] == "model"
@@ -121,6 +129,7 @@ def test_model_and_latency_are_named(report, place):
     assert {"python", "torch", "timm", "fakedet"} <= set(report["versions"])
 
 
+@pytest.mark.integration
 def test_probes_find_the_shortcut_that_was_put_in(report):
     """The classes differ in brightness and not in size."""
     probes = {row["probe"]: row for row in report["probes"]}
@@ -169,10 +178,12 @@ def test_max_samples_keeps_order_and_proportion(place):
     assert few.encoded(3)[1] == f"picture{few.table['index'][3]}.jpg"
 
 
+@pytest.mark.integration
 def test_kind_and_camera_reach_the_score_table(scores):
     assert (scores[2]["kind"], scores[2]["camera"]) == ("night;film", "Pentax")
 
 
+@pytest.mark.integration
 def test_report_starts_with_auc_inside_sources_abstention_and_hard_kinds(report, finished):
     tier = report["tiers"]["clean"]
     assert tier["matched"]["sources"] == 1

@@ -78,6 +78,8 @@ def log_rows(output: Path) -> list[dict]:
     return [json.loads(line) for line in (output / "train_log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 def test_two_processes_train_the_same_model_as_one(data, tmp_path):
     # Nothing random may depend on the process: with frozen BatchNorm and no dropout only summation order is left. Of
     # three batches of gradients two are not exchanged, the fourth batch is the odd rest of the epoch.
@@ -92,6 +94,8 @@ def test_two_processes_train_the_same_model_as_one(data, tmp_path):
         torch.testing.assert_close(value, second[key], rtol=1e-4, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 def test_a_resumed_run_ends_bit_for_bit_where_a_straight_one_does(data, tmp_path):
     # Dropout, BatchNorm, augmentation, averaged weights and optimizer all have to continue exactly.
     run = [*TINY, "--train_dir", data, "--augment", "degrade", "--ema_decay", "0.9", "--checkpointing_steps", 3,
@@ -106,6 +110,8 @@ def test_a_resumed_run_ends_bit_for_bit_where_a_straight_one_does(data, tmp_path
     assert all(torch.equal(value, best[1][key]) for key, value in best[0].items())
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 def test_it_learns_and_logs(data, tmp_path):
     # The one thing a practitioner looks at: validation AUC goes up, images/s and losses are in the log and tracker.
     launch(*TINY, "--train_dir", data, "--output_dir", tmp_path, "--finetune_epochs", 12, "--finetune_lr", "3e-3",
@@ -117,6 +123,8 @@ def test_it_learns_and_logs(data, tmp_path):
     assert {"config.json", "model.safetensors", "preprocessor_config.json"} <= {p.name for p in tmp_path.iterdir()}
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 def test_missing_weights_end_in_one_sentence(data, tmp_path):
     output = launch(*TINY, "--train_dir", data, "--output_dir", tmp_path, "--backbone_weights", "nowhere.st", ok=False)
     assert "no file nowhere.st for --backbone_weights" in output
@@ -134,6 +142,8 @@ def test_freezing_leaves_exactly_the_asked_layers_to_learn():
     assert trainable_layers(model, "all") == []
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 def test_features_of_a_teacher_are_distilled(data, tmp_path):
     # Their error must fall from epoch to epoch, mixed images included; the auxiliary layer is not in the saved model.
     teacher = tmp_path / "teacher.onnx"
@@ -218,6 +228,7 @@ def test_the_learning_rate_warms_up_and_falls_to_zero(train, monkeypatch):
     assert rates == pytest.approx([0.5, 1.0, *cosine])
 
 
+@pytest.mark.integration
 def test_a_resumed_run_with_a_plateau_scheduler_ends_where_a_straight_one_does(train, tmp_path):
     flags = ["--scheduler", "plateau", "--metric", "accuracy", "--finetune_lr", 1e-5, "--head_epochs", 0,
              "--finetune_epochs", 4, "--per_device_train_batch_size", 32]  # fmt: skip

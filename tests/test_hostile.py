@@ -24,6 +24,7 @@ def tells_nothing(text: str) -> bool:
     return not any(secret in text for secret in (*SECRETS, str(ROOT)))
 
 
+@pytest.mark.integration
 def test_the_schema_says_what_the_interface_does(app, tmp_path):
     # Schemathesis sends valid and invalid requests and compares the answers with the schema
     command = [shutil.which("schemathesis", path=os.path.dirname(sys.executable)) or "schemathesis", "--config-file",
@@ -34,6 +35,7 @@ def test_the_schema_says_what_the_interface_does(app, tmp_path):
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("method", ["HEAD", "TRACE", "DELETE", "OPTIONS", "QUERY"])
 def test_other_methods_are_refused_with_the_right_one(app, method):
     for path, right in {"/predict": "POST", "/health": "GET", "/model": "GET", "/openapi.json": "GET"}.items():
@@ -55,6 +57,7 @@ def called(app, data: list) -> str:
     return gradio(app, f"/call/predict/{first.json()['event_id']}").text
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "given",
     [
@@ -81,6 +84,7 @@ def test_gradio_opens_nothing_that_was_not_uploaded(app, given):
     assert httpx.get(f"{app.url}/health", timeout=30).json()["status"] == "ok"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "path",
     [
@@ -104,6 +108,7 @@ def test_no_route_hands_out_files_or_fetches(app, path):
     assert response.status_code != 200 or "root:" not in response.text
 
 
+@pytest.mark.integration
 def test_uploads_have_a_ceiling_and_are_removed(tmp_path):
     started = App(tmp_path, FAKEDET_KEEP_MINUTES="0.02", FAKEDET_MAX_UPLOAD_MB="1")
     try:
@@ -123,6 +128,7 @@ def test_uploads_have_a_ceiling_and_are_removed(tmp_path):
     assert not [path for path in started.temp.rglob("*") if path.is_file()]  # no upload is left
 
 
+@pytest.mark.integration
 def test_callers_that_never_finish_do_not_stop_the_others(app, photo):
     # forms that stop in the middle, and silent connections
     idle = []
@@ -142,6 +148,7 @@ def test_callers_that_never_finish_do_not_stop_the_others(app, photo):
     assert httpx.get(f"{app.url}/health", timeout=30).json()["busy"] == 0
 
 
+@pytest.mark.integration
 def test_a_minute_of_mutations_finds_nothing():
     command = [sys.executable, "tests/fuzz.py", "--seconds", "60", "--output", str(ARTIFACTS / "fuzz")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

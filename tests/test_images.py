@@ -151,6 +151,7 @@ def test_a_folder_is_walked_in_sorted_order_without_hidden_files(tmp_path):
 # --- the shared folder of bad images ---------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 @pytest.mark.shared
 @needs_shared
 def test_every_known_bad_image_is_read_or_refused_within_its_budget():

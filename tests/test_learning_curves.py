@@ -32,6 +32,8 @@ def run(*flags) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 def test_each_collection_is_asked_without_having_been_learned(tmp_path):
     done = run("--data", make(tmp_path / "data"), "--output_dir", tmp_path / "out", "--repeats", 2,
                "--collections", "first=a", "second=b", "third=c")  # fmt: skip
@@ -45,6 +47,8 @@ def test_each_collection_is_asked_without_having_been_learned(tmp_path):
     assert (tmp_path / "out" / "transfer.png").stat().st_size > 10_000
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("collections", "message"),
     [

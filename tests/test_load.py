@@ -37,6 +37,7 @@ def resident_mb(pid: int) -> float:
     return total / 2**20
 
 
+@pytest.mark.integration
 @pytest.mark.slow  # two minutes of computing, which would disturb tests that measure time
 def test_seventy_callers_with_twelve_megapixels_are_answered_or_refused(tmp_path):
     photo = tmp_path / "large.jpg"

@@ -22,6 +22,7 @@ def test_accelerate_reads_the_file(path):
     assert config.num_processes % config.num_machines == 0 and config.num_processes > 1 and not config.debug
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("script", ["train_multi_gpu.sh", "train_multi_node.sh"])
 def test_the_script_gives_flags_that_finetune_knows(script, tmp_path):
     # In place of GPUs and a cluster: commands of the same names that print what they were given.
@@ -44,6 +45,7 @@ def test_the_script_gives_flags_that_finetune_knows(script, tmp_path):
     assert (config.push_to_hub, config.hub_model_id, config.output_dir) == (True, "owner/name", "runs/name")
 
 
+@pytest.mark.integration
 @pytest.mark.slow  # two machines' worth of processes on this one: a minute
 def test_two_machines_train_one_model(tmp_path):
     make_data(tmp_path / "data")

@@ -108,6 +108,7 @@ def test_metric_gathers_batches(tmp_path):
     assert metric.compute(threshold=0.3) == detection_metrics([0, 1, 1], [0.2, 0.4, 0.9], threshold=0.3)
 
 
+@pytest.mark.integration
 def test_loads_as_a_local_module_without_network(tmp_path):
     """`evaluate.load` must not use the network, and train/evaluate.py must not hide the package."""
     code = (

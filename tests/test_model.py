@@ -1,6 +1,8 @@
-"""The network: its map, its logits, its configuration, and how it looks to transformers."""
+"""The network: its map, its logits, its configuration, and its use by transformers."""
 
+import ast
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +11,12 @@ from PIL import Image
 
 from fakedet import FakeDetConfig, FakeDetForImageClassification
 from fakedet.hub import load_checkpoint, save_checkpoint
+from fakedet.network import views
 from fakedet.network.processing import FakeDetImageProcessor
 from fakedet.network.views import make_views
 from train.combine import combine
 from train.learning.build import one_network
+from train.publishing.model_repo import CODE
 
 BACKBONES = ("efficientnet_b0", "resnet18", "mobilenetv2_100")
 
@@ -45,11 +49,43 @@ def test_the_softmax_of_the_two_logits_is_the_calibrated_probability():
     torch.testing.assert_close(out.logits.softmax(-1)[:, 1], expected)
 
 
-def test_tiny_images_have_a_calibration_of_their_own():
+def test_tiny_images_have_their_own_calibration():
     model = network(tiny_side=48, tiny_temperature=0.5, tiny_bias=0.2)
     out = model(torch.randn(2, 3, 64, 64), tiny=torch.tensor([[1], [0]]))
     expected = torch.sigmoid(torch.stack([out.logit[0] / 0.5 + 0.2, out.logit[1]]))
     torch.testing.assert_close(out.logits.softmax(-1)[:, 1], expected)
+
+
+def test_a_calibration_turns_logits_into_probabilities():
+    calibration = FakeDetConfig(calibration_temperature=2.0, calibration_bias=0.5).calibration()
+    assert calibration.p_fake(3.0) == pytest.approx(1 / (1 + np.exp(-2.0)))
+
+
+@pytest.mark.parametrize(("p_fake", "verdict"), [(0.3, "real"), (0.31, "unsure"), (0.79, "unsure"), (0.8, "fake")])
+def test_a_calibration_is_unsure_strictly_inside_its_band(p_fake, verdict):
+    assert FakeDetConfig(unsure_band=[0.3, 0.8]).calibration().classify(p_fake) == verdict
+
+
+def test_the_calibration_of_tiny_images_has_its_own_band_and_the_common_threshold():
+    config = FakeDetConfig(threshold=0.6, unsure_band=[0.3, 0.8], tiny_unsure_band=[0.6, 0.6])
+    assert config.calibration(tiny=True).classify(0.59) == "real"
+    assert config.calibration(tiny=True).classify(0.6) == "fake"
+
+
+def test_the_published_modelling_code_imports_nothing_else_of_fakedet():
+    # These files are copied flat beside the weights, for trust_remote_code=True without fakedet.
+    for name in CODE:
+        tree = ast.parse((Path(views.__file__).parent / name).read_text())
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom | ast.Import)]
+        relative = {f"{node.module}.py" for node in imports if isinstance(node, ast.ImportFrom) and node.level}
+        absolute = {node.module for node in imports if isinstance(node, ast.ImportFrom) and not node.level}
+        absolute |= {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+        assert relative <= set(CODE)
+        assert not [module for module in absolute if module.split(".")[0] in ("fakedet", "train")]
+
+
+def pixels_of(picture: Image.Image, config) -> torch.Tensor:
+    return torch.from_numpy(make_views(picture, config).pixels)
 
 
 def test_tiny_images_may_have_smaller_views_and_one_batch_holds_both():
@@ -57,19 +93,19 @@ def test_tiny_images_may_have_smaller_views_and_one_batch_holds_both():
     photo, icon = (Image.fromarray(np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8))
                    for side in (70, 24))  # fmt: skip
     assert make_views(photo, model.config).pixels.shape[-1] == 64
-    small = make_views(icon, model.config).pixels
+    small = pixels_of(icon, model.config)
     assert small.shape[-1] == 32
     batch = FakeDetImageProcessor(**model.config.to_dict())([photo, icon])
     got = model(**batch)
-    expected = [model(make_views(photo, model.config).pixels).logit.mean(), model(small).logit.mean()]
+    expected = [model(pixels_of(photo, model.config)).logit.mean(), model(small).logit.mean()]
     torch.testing.assert_close(got.logit, torch.stack(expected))
     assert got.cam.shape[2:] == (2, 2)
     alone = FakeDetImageProcessor(**model.config.to_dict())([icon])
     torch.testing.assert_close(model(**alone).logit, expected[1][None])
 
 
-def test_tiny_images_may_have_a_network_of_their_own(tmp_path):
-    # One checkpoint for icons and photographs: each is scored exactly as by the checkpoint that it came from.
+def test_tiny_images_may_have_their_own_network(tmp_path):
+    # A combined checkpoint scores icons and photographs exactly as the two it was made from.
     photos, icons = network(), network(tiny_side=40, tiny_temperature=2.0)
     icons.config.input_size = 32
     torch.nn.init.normal_(icons.fc2.weight)
@@ -91,7 +127,7 @@ def test_tiny_images_may_have_a_network_of_their_own(tmp_path):
 
 
 @pytest.mark.parametrize("branch", ["main", "tiny"])
-def test_training_goes_on_with_one_network_for_images_of_every_size(branch):
+def test_a_combined_checkpoint_gives_back_each_network(branch):
     photos, icons = network(), network()
     icons.config.input_size = 32
     torch.nn.init.normal_(icons.fc2.weight)
@@ -103,14 +139,15 @@ def test_training_goes_on_with_one_network_for_images_of_every_size(branch):
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "max"])
-def test_an_image_of_several_views_scores_as_its_views_do_and_padding_does_not_count(aggregate):
+def test_the_score_of_an_image_aggregates_its_views_without_padding(aggregate):
     model = network(aggregate=aggregate)
     pixels = torch.randn(2, 4, 3, 64, 64)
     both = model(pixels, view_count=torch.tensor([[4], [2]]))
     first, second = model(pixels[0]).logit, model(pixels[1, :2]).logit
     merge = torch.mean if aggregate == "mean" else torch.max
     torch.testing.assert_close(both.logit, torch.stack([merge(first), merge(second)]))
-    assert both.cam.shape == (2, 4, 2, 2) and (both.cam[1, 2:] == 0).all()
+    assert both.cam.shape == (2, 4, 2, 2)
+    assert (both.cam[1, 2:] == 0).all()
 
 
 def test_the_loss_is_binary_cross_entropy_and_reaches_every_parameter():
@@ -121,7 +158,7 @@ def test_the_loss_is_binary_cross_entropy_and_reaches_every_parameter():
     assert all(p.grad is not None for p in model.parameters())
 
 
-def test_labels_are_real_0_and_fake_1_whatever_was_asked():
+def test_labels_are_always_real_0_and_fake_1():
     assert FakeDetConfig(id2label={0: "fake", 1: "real"}).id2label == {0: "real", 1: "fake"}
 
 
@@ -135,7 +172,7 @@ def test_a_value_out_of_range_is_refused_by_name(wrong):
         FakeDetConfig(**wrong)
 
 
-def test_a_backbone_without_a_feature_map_says_so():
+def test_a_backbone_without_a_feature_map_is_refused():
     model = FakeDetForImageClassification(FakeDetConfig(backbone="test_vit", input_size=160))
     with pytest.raises(ValueError, match="convolutional"):
         model(torch.zeros(1, 3, 160, 160))
@@ -145,77 +182,6 @@ def image(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-@pytest.mark.parametrize("size", [(32, 32), (20, 90), (64, 64), (70, 70), (300, 64), (200, 500), (1000, 700)])
-def test_views_are_square_inside_the_image_and_never_squashed(size):
-    config = FakeDetConfig(input_size=64, max_views=9)
-    views = make_views(image(*size), config)
-    assert views.pixels.shape == (len(views.boxes), 3, 64, 64) and 1 <= len(views.boxes) <= 9
-    for left, top, right, bottom in views.boxes:
-        assert 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]
-        assert abs((right - left) - (bottom - top)) <= 2
-        if min(size) >= 64:
-            assert right - left == 64
-
-
-def test_large_images_are_seen_at_native_pixels():
-    # The forensic trace is in the pixels: the crop must be the image's own values, not resampled ones.
-    picture = image(500, 400)
-    config = FakeDetConfig(input_size=64, image_mean=(0, 0, 0), image_std=(1, 1, 1))
-    views = make_views(picture, config)
-    for pixels, box in zip(views.pixels, views.boxes, strict=True):
-        native = torch.from_numpy(np.asarray(picture.crop(box)).copy()).permute(2, 0, 1) / 255
-        torch.testing.assert_close(pixels, native)
-
-
-def test_a_small_picture_is_not_looked_at_again_and_again():
-    config = FakeDetConfig(input_size=128, few_views_area=5.0)
-    pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-    few = make_views(Image.fromarray(pixels), config)
-    assert len(few.boxes) == 5
-    seen = np.zeros((256, 256), bool)
-    for left, top, right, bottom in few.boxes:
-        seen[top:bottom, left:right] = True
-    assert seen.all()
-    assert len(make_views(Image.fromarray(pixels).resize((300, 300)), config).boxes) == 9
-
-
-def test_the_whole_picture_is_seen_beside_native_crops():
-    # What is wrong with a picture may be larger than a crop: middle and ends come first, shrunk, then native pixels.
-    picture = image(900, 300)
-    config = FakeDetConfig(input_size=64, whole_views=3, image_mean=(0,) * 3, image_std=(1,) * 3)
-    views = make_views(picture, config)
-    assert len(views.boxes) == 9
-    assert views.boxes[:3] == ((300, 0, 600, 300), (0, 0, 300, 300), (600, 0, 900, 300))
-    small = picture.resize((192, 64), Image.Resampling.BICUBIC, reducing_gap=2.0).crop((64, 0, 128, 64))
-    torch.testing.assert_close(views.pixels[0], torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1) / 255)
-    native = torch.from_numpy(np.asarray(picture.crop(views.boxes[3])).copy()).permute(2, 0, 1) / 255
-    torch.testing.assert_close(views.pixels[3], native)
-    assert make_views(picture, config, max_views=1).boxes == views.boxes[:1]
-    shared = FakeDetConfig(
-        input_size=64, whole_views=1, crop_scale=2.0
-    )  # crops of the picture as if it had been shared
-    boxes = make_views(picture, shared).boxes
-    assert boxes[0] == (300, 0, 600, 300) and {right - left for left, _, right, _ in boxes[1:]} <= {150, 151}
-    few = FakeDetConfig(input_size=64, whole_views=3, few_views_area=3.0)  # small: the whole and two opposite corners
-    assert make_views(image(110, 104), few).boxes == ((3, 0, 107, 104), (0, 0, 64, 64), (46, 40, 110, 104))
-    # where native crops show as good as all of it there is no need of another
-    assert all(right - left == 64 for left, _, right, _ in make_views(image(100, 80), config).boxes)
-
-
-def test_squashing_shows_the_whole_picture_in_one_view():
-    picture, config = image(500, 300), FakeDetConfig(input_size=64, squash=True)
-    views = make_views(picture, config)
-    assert views.boxes == ((0, 0, 500, 300),) * 2 and views.mirrored == (False, True)
-    whole = make_views(picture.resize((64, 64), Image.Resampling.BICUBIC), config)
-    torch.testing.assert_close(views.pixels, whole.pixels)
-
-
-def test_a_picture_that_fits_one_view_is_also_seen_mirrored():
-    views = make_views(image(64, 64), FakeDetConfig(input_size=64))
-    assert views.mirrored == (False, True)
-    torch.testing.assert_close(views.pixels[0].flip(-1), views.pixels[1])
-
-
 def test_transformers_finds_model_and_processor_by_folder(tmp_path):
     # The Auto classes and pipeline() work after `import fakedet`; a batch may mix sizes.
     from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
@@ -223,7 +189,8 @@ def test_transformers_finds_model_and_processor_by_folder(tmp_path):
     save_checkpoint(network(), tmp_path)
     model = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
     processor = AutoImageProcessor.from_pretrained(tmp_path)
-    assert isinstance(model, FakeDetForImageClassification) and processor.input_size == 64
+    assert isinstance(model, FakeDetForImageClassification)
+    assert processor.input_size == 64
     classify = pipeline("image-classification", model=str(tmp_path))
     pictures = [image(300, 200), image(40, 40), image(64, 90)]
     one_by_one = [classify(picture) for picture in pictures]

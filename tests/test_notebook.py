@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import nbformat
+import pytest
 from huggingface_hub import ModelCard
 from nbclient import NotebookClient
 from publish_material import TINY, draw_photos
@@ -10,6 +11,7 @@ from publish_material import TINY, draw_photos
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.integration
 def test_the_notebook_looks_trains_reads_and_pushes(stand_in, tmp_path, monkeypatch):
     draw_photos(tmp_path / "photos", 30)
     settings = {

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 COPY = """async () => {
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [240, 160];
@@ -17,11 +19,13 @@ COPY = """async () => {
 }"""
 
 
+@pytest.mark.browser
 def test_the_empty_page_is_accessible_and_follows_the_colour_scheme(window):
     assert window.page.locator("body.dark").count() == (window.scheme == "dark")
     window.look("empty")
 
 
+@pytest.mark.browser
 def test_an_example_is_answered_with_its_basis_and_a_heat_map(window):
     page = window.page
     page.click("#examples button[aria-label*='photo china']")
@@ -44,6 +48,7 @@ def test_an_example_is_answered_with_its_basis_and_a_heat_map(window):
     window.look("answer")
 
 
+@pytest.mark.browser
 def test_a_pasted_picture_is_answered(window):
     # with the keyboard, and with gradio's own button
     page = window.page
@@ -55,6 +60,7 @@ def test_a_pasted_picture_is_answered(window):
     window.answer("clipboard")
 
 
+@pytest.mark.browser
 def test_a_picture_from_the_camera_is_answered(window):
     page = window.page
     page.click("#picture button[aria-label='Capture from camera']")
@@ -68,6 +74,7 @@ def test_a_picture_from_the_camera_is_answered(window):
     page.wait_for_selector("#picture input[type=file]", state="attached")
 
 
+@pytest.mark.browser
 def test_a_file_that_is_no_image_is_refused(window, tmp_path):
     (tmp_path / "letter.jpg").write_bytes(b"Dear all")
     window.page.set_input_files("#picture input[type=file]", tmp_path / "letter.jpg")
@@ -75,6 +82,7 @@ def test_a_file_that_is_no_image_is_refused(window, tmp_path):
     window.look("refused")
 
 
+@pytest.mark.browser
 def test_the_tab_model_shows_figures_and_the_folded_card(window):
     page = window.page
     window.tab("Model")
@@ -85,6 +93,7 @@ def test_the_tab_model_shows_figures_and_the_folded_card(window):
     window.look("model-card")
 
 
+@pytest.mark.browser
 def test_the_tab_programs_names_this_address(window, app):
     window.tab("Programs")
     window.page.wait_for_selector("#programs pre")
@@ -92,6 +101,7 @@ def test_the_tab_programs_names_this_address(window, app):
     window.look("programs")
 
 
+@pytest.mark.browser
 def test_the_tab_model_is_at_most_three_screens(visitor):
     # figures, table and limits are seen at once; card, settings and details are folded
     visitor.tab("Model")
@@ -102,6 +112,7 @@ def test_the_tab_model_is_at_most_three_screens(visitor):
     assert visitor.page.evaluate("document.documentElement.scrollHeight") <= 2400
 
 
+@pytest.mark.browser
 def test_keyboard_alone_reaches_an_example_and_its_reasons(visitor):
     # no mouse: every control is reached with Tab, shows that it has the focus, and is worked with Enter
     page = visitor.page
@@ -126,6 +137,7 @@ def test_keyboard_alone_reaches_an_example_and_its_reasons(visitor):
     page.wait_for_selector("#details table")
 
 
+@pytest.mark.browser
 def test_screen_readers_get_the_answer_and_a_name_for_every_control(visitor, photo):
     page = visitor.page
     page.set_input_files("#picture input[type=file]", photo)
@@ -139,6 +151,7 @@ def test_screen_readers_get_the_answer_and_a_name_for_every_control(visitor, pho
     assert all(alts)
 
 
+@pytest.mark.browser
 def test_an_example_is_answered_at_once(visitor):
     # scored when the app started, so that a click costs only the round trip
     started = time.monotonic()

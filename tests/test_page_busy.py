@@ -19,6 +19,7 @@ def small(tmp_path_factory):
     app.stop()
 
 
+@pytest.mark.integration
 def test_the_first_answer_comes_within_two_seconds(small, photo):
     # the very first request after the start; the network and a decoder are warm already
     started = time.monotonic()
@@ -26,6 +27,7 @@ def test_the_first_answer_comes_within_two_seconds(small, photo):
     assert answer.status_code == 200 and time.monotonic() - started < 2
 
 
+@pytest.mark.browser
 def test_busy_is_shown_in_the_card_and_no_request_is_lost(browser, small, photo, tmp_path):
     # other people's large pictures keep the queue full; the page says so in place of an answer, and works afterwards
     photo_like(4000, 3000).save(tmp_path / "large.jpg")

@@ -22,6 +22,7 @@ def archive(tmp_path_factory):
     return path
 
 
+@pytest.mark.browser
 def test_an_archive_gives_gallery_table_and_downloads(window, archive):
     page = window.page
     window.tab("Many")
@@ -41,6 +42,7 @@ def test_an_archive_gives_gallery_table_and_downloads(window, archive):
     window.look("many")
 
 
+@pytest.mark.browser
 def test_a_folder_is_chosen_or_dropped(window, tmp_path):
     # both take the pictures in it, in subfolders too, and leave out other files
     page, folder = window.page, tmp_path / "album"
@@ -64,6 +66,7 @@ def test_a_folder_is_chosen_or_dropped(window, tmp_path):
     page.wait_for_function("() => document.querySelectorAll('#files tr').length == 2")
 
 
+@pytest.mark.browser
 def test_stop_keeps_what_is_done(window, tmp_path):
     page, path = window.page, tmp_path / "many.zip"
     buffer = io.BytesIO()

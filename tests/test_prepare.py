@@ -193,6 +193,8 @@ def test_folder_without_class_names_is_refused(tmp_path, capsys):
     assert "class name" in message
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 def test_script_runs_as_a_command(tmp_path):
     """The README's command is `python train/prepare.py`, from the root of the repo."""
     path = parquet(tmp_path / "a.parquet", rows(range(40)))

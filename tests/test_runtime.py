@@ -1,4 +1,4 @@
-"""Whatever runs the network gives the same scores, and a graph that does not belong to the weights is never used."""
+"""Every runtime gives the same scores, and a graph of other weights is never used."""
 
 import json
 import logging
@@ -13,8 +13,10 @@ import torch
 
 from fakedet import Detector, FakeDetConfig, FakeDetForImageClassification
 from fakedet.hub import checkpoint as hub
-from fakedet.network import graph
-from fakedet.network.runtime import RUNTIMES, OnnxRuntime, RuntimeUnavailable, TorchRuntime, cache_path, make_runtime
+from fakedet.network import graph, graph_export
+from fakedet.network.graph import cache_path
+from fakedet.network.runtime import RUNTIMES, OnnxRuntime, RuntimeUnavailable, make_runtime
+from fakedet.network.torch_runtime import TorchRuntime
 from train import export
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +46,8 @@ def views(count: int, side: int, seed: int = 5) -> np.ndarray:
 
 def assert_alike(one, other, tolerance: float = 1e-4) -> None:
     for a, b in zip(one, other, strict=True):
-        assert a.shape == b.shape and a.dtype == b.dtype == np.float32
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype == np.float32
         np.testing.assert_allclose(a, b, atol=tolerance)
 
 
@@ -55,7 +58,8 @@ def test_every_runtime_gives_the_golden_scores(name):
     for path in EXAMPLES:
         verdict = detector.predict(path)
         assert verdict.p_fake == pytest.approx(GOLDEN[path.name]["p_fake"], abs=1e-3)
-        assert verdict.verdict == GOLDEN[path.name]["verdict"] and verdict.model["runtime"] == name
+        assert verdict.verdict == GOLDEN[path.name]["verdict"]
+        assert verdict.model["runtime"] == name
 
 
 def test_the_bundled_graph_belongs_to_the_bundled_weights(cache):
@@ -65,14 +69,14 @@ def test_the_bundled_graph_belongs_to_the_bundled_weights(cache):
 
 
 @pytest.mark.parametrize("backbone", ["tf_efficientnet_b0", "resnet18", "mobilenetv2_100"])
-def test_a_graph_answers_as_torch_does_for_any_number_of_views(backbone, tmp_path):
+def test_a_graph_agrees_with_torch_for_any_number_of_views(backbone, tmp_path):
     checkpoint = checkpoint_of(tmp_path / "m", backbone=backbone)
     fast, slow = OnnxRuntime(checkpoint), TorchRuntime(checkpoint.model)
     for count in (1, 2, 9, 40):
         assert_alike(fast(views(count, 64)), slow(views(count, 64)))
 
 
-def test_padding_is_written_into_the_convolutions(tmp_path):
+def test_padding_becomes_part_of_the_convolutions(tmp_path):
     # A step of its own would have the map copied out of the layout that the convolutions work in, and back.
     import onnx
 
@@ -83,7 +87,7 @@ def test_padding_is_written_into_the_convolutions(tmp_path):
     assert not [node for node in made.graph.node if node.op_type == "Pad"]
 
 
-def test_the_score_of_a_view_does_not_depend_on_what_is_scored_with_it():
+def test_the_score_of_a_view_does_not_depend_on_the_batch():
     # Else the table of a scan would change with the batch size and the number of processes.
     runtime = OnnxRuntime(hub.load_checkpoint())
     side = next(iter(runtime.sessions))
@@ -95,8 +99,8 @@ def test_the_score_of_a_view_does_not_depend_on_what_is_scored_with_it():
 
 
 @pytest.mark.parametrize("own_network", [False, True])
-def test_smaller_views_of_tiny_pictures_have_a_graph_of_their_own(own_network, tmp_path):
-    # ... which computes with the weights of the tiny pictures' network, where they have one.
+def test_smaller_views_of_tiny_images_have_their_own_graph(own_network, tmp_path):
+    # It uses the weights of the network of tiny images, where there is one.
     checkpoint = checkpoint_of(tmp_path / "m", tiny_side=48, tiny_input_size=32, tiny_network=own_network)
     fast, slow = OnnxRuntime(checkpoint), TorchRuntime(checkpoint.model)
     assert set(fast.sessions) == {64, 32}
@@ -104,15 +108,15 @@ def test_smaller_views_of_tiny_pictures_have_a_graph_of_their_own(own_network, t
         assert_alike(fast(views(3, side)), slow(views(3, side)))
 
 
-def test_a_missing_graph_is_made_once_and_kept(tmp_path, cache, monkeypatch):
+def test_a_missing_graph_is_exported_once_and_cached(tmp_path, cache, monkeypatch):
     checkpoint = checkpoint_of(tmp_path / "m")
     assert make_runtime(checkpoint).name == "onnx"
     assert [path.name for path in cache.iterdir()] == [cache_path(checkpoint.sha256, 64).name]
-    monkeypatch.setattr(graph, "make_graph", None)  # may not be called again
+    monkeypatch.setattr(graph_export, "make_graph", None)  # may not be called again
     assert make_runtime(checkpoint).name == "onnx"
 
 
-def test_without_a_writable_cache_the_graph_is_made_every_time(tmp_path, monkeypatch):
+def test_without_a_writable_cache_the_graph_is_exported_every_time(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("FAKEDET_CACHE", str(tmp_path / "file" / "no folder"))
     assert make_runtime(checkpoint_of(tmp_path / "m")).name == "onnx"
@@ -120,7 +124,7 @@ def test_without_a_writable_cache_the_graph_is_made_every_time(tmp_path, monkeyp
 
 def test_the_graph_of_other_weights_is_never_used(tmp_path, caplog):
     old = checkpoint_of(tmp_path / "m")
-    (tmp_path / "m" / "model.onnx").write_bytes(graph.make_graph(old.model, old.sha256, 64))
+    (tmp_path / "m" / "model.onnx").write_bytes(graph_export.make_graph(old.model, old.sha256, 64))
     new = checkpoint_of(tmp_path / "m", seed=1)
     with caplog.at_level(logging.INFO, "fakedet"):
         runtime = OnnxRuntime(new)
@@ -129,10 +133,10 @@ def test_the_graph_of_other_weights_is_never_used(tmp_path, caplog):
 
 
 def falsified(checkpoint) -> bytes:
-    """A graph that claims to belong to the weights but computes something else."""
+    """A graph that names the weights but computes something else."""
     import onnx
 
-    made = onnx.load_from_string(graph.make_graph(checkpoint.model, checkpoint.sha256, 64))
+    made = onnx.load_from_string(graph_export.make_graph(checkpoint.model, checkpoint.sha256, 64))
     next(node for node in made.graph.node if node.op_type == "Relu").op_type = "Neg"
     return made.SerializeToString()
 
@@ -144,26 +148,28 @@ def test_a_graph_that_cannot_be_trusted_is_replaced(what, tmp_path, caplog):
     (tmp_path / "m" / "model.onnx").write_bytes(data)
     with caplog.at_level(logging.INFO, "fakedet"):
         runtime = make_runtime(checkpoint)
-    assert runtime.name == "onnx" and "model.onnx is not used" in caplog.text
+    assert runtime.name == "onnx"
+    assert "model.onnx is not used" in caplog.text
     assert_alike(runtime(views(4, 64)), TorchRuntime(checkpoint.model)(views(4, 64)))
 
 
-def test_without_onnx_runtime_torch_answers_and_the_log_says_why(tmp_path, monkeypatch, caplog):
+def test_without_onnx_runtime_torch_is_used_and_the_log_gives_the_reason(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     checkpoint = checkpoint_of(tmp_path / "m")
-    assert make_runtime(checkpoint).name == "torch" and "pip install onnxruntime" in caplog.text
+    assert make_runtime(checkpoint).name == "torch"
+    assert "pip install onnxruntime" in caplog.text
     with pytest.raises(RuntimeUnavailable, match="pip install onnxruntime"):
         make_runtime(checkpoint, "onnx")
 
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "two"])
-def test_a_number_of_threads_that_is_none_is_refused(wrong, monkeypatch):
+def test_an_invalid_number_of_threads_is_refused(wrong, monkeypatch):
     monkeypatch.setenv("FAKEDET_THREADS", wrong)
     with pytest.raises(ValueError, match="FAKEDET_THREADS"):
         Detector.from_pretrained()
 
 
-def test_two_callers_at_a_time_get_what_one_gets():
+def test_concurrent_callers_get_the_same_outputs():
     runtime = OnnxRuntime(hub.load_checkpoint())
     side = next(iter(runtime.sessions))
     inputs = [views(3, side, seed) for seed in range(8)]
@@ -173,19 +179,20 @@ def test_two_callers_at_a_time_get_what_one_gets():
             assert_alike(one, other, 0)
 
 
-def test_the_command_writes_graphs_beside_the_weights_and_whole_ones_for_others(tmp_path):
+def test_export_writes_graphs_beside_the_weights_or_with_them_inside(tmp_path):
     import onnxruntime
 
     checkpoint = checkpoint_of(tmp_path / "m", tiny_side=48, tiny_input_size=32)
     assert export.main(["--model", str(tmp_path / "m")]) == 0
     names = set(graph.sides(checkpoint.model.config))
-    assert names == {path.name for path in (tmp_path / "m").glob("*.onnx")} and names <= set(hub.FILES)
+    assert names == {path.name for path in (tmp_path / "m").glob("*.onnx")}
+    assert names <= set(hub.FILES)
     assert export.main(["--model", str(tmp_path / "m"), "--full", str(tmp_path / "whole.onnx")]) == 0
     shutil.move(tmp_path / "whole.onnx", tmp_path / "elsewhere.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "elsewhere.onnx")
     assert_alike(session.run(["logit", "cam"], {"pixels": views(2, 64)}), TorchRuntime(checkpoint.model)(views(2, 64)))
 
 
-def test_the_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
+def test_export_reports_a_missing_checkpoint_in_one_line(tmp_path, capsys):
     assert export.main(["--model", str(tmp_path)]) == 2
     assert capsys.readouterr().err.strip() == "the checkpoint has no config.json"

@@ -114,6 +114,7 @@ def test_every_kind_of_source_gives_the_same_scores(few, tmp_path):
         assert pq.read_table(output).drop_columns(["file", "error_message"]).equals(expected), source
 
 
+@pytest.mark.integration
 def test_a_hub_data_set_is_read_by_its_id(few, tmp_path):
     # Pushed by the real client to a stand-in, scanned by the command: the same rows as from the folder.
     good = [str(path) for path in sorted(few.glob("000?.png"))]
@@ -135,6 +136,7 @@ def test_a_hub_data_set_is_read_by_its_id(few, tmp_path):
     assert rows[1]["sha256"] == hashlib.sha256(Path(good[1]).read_bytes()).hexdigest()
 
 
+@pytest.mark.integration
 def test_a_killed_scan_goes_on_and_gives_the_identical_table(many, whole, tmp_path):
     output = tmp_path / "t.parquet"
     process = subprocess.Popen([*SCAN, many, "--output", output], cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -152,6 +154,7 @@ def test_a_killed_scan_goes_on_and_gives_the_identical_table(many, whole, tmp_pa
     assert scan(str(many), output, resume=True)["rows"] == 0, "a finished scan has nothing left to do"
 
 
+@pytest.mark.integration
 def test_two_processes_make_the_table_of_one(many, whole, tmp_path):
     two = ["--config_file", "examples/accelerate/two_cpu_processes.yaml"]
     command = [sys.executable, "-m", "accelerate.commands.launch", *two, "-m", "fakedet", "scan"]

@@ -90,6 +90,7 @@ def test_the_workflow_syncs_the_space(stand_in, tmp_path):
     assert stand_in.repo("lab/synced", "spaces").variables == {"FAKEDET_MODEL": "bundled"}
 
 
+@pytest.mark.integration
 def test_the_workflow_starts_when_the_command_or_its_modules_change(modules):
     paths = WORKFLOW[True]["push"]["paths"]  # YAML 1.1 reads the key `on` as true
     assert not [pattern for pattern in paths if not list(ROOT.glob(pattern))]
@@ -98,6 +99,7 @@ def test_the_workflow_starts_when_the_command_or_its_modules_change(modules):
     assert own == {path for path in paths if path.startswith("train/")}
 
 
+@pytest.mark.integration
 def test_the_workflow_installs_all_that_the_command_imports(modules):
     names = re.findall(r"[A-Za-z_]+", re.sub(r'[><=!~][^"\s]*', "", WORKFLOW["jobs"]["sync"]["steps"][-2]["run"]))
     assert names[:2] == ["pip", "install"]
@@ -114,7 +116,8 @@ def test_what_should_be_private_is_not_put_where_all_can_see_it(stand_in, capsys
     assert stand_in.repo("lab/hidden", "spaces").private
 
 
-@pytest.mark.slow  # installs everything in requirements.txt: minutes and 6 GB of disk
+@pytest.mark.integration
+@pytest.mark.slow  # installs what the app needs: minutes, and most of a gigabyte
 def test_the_space_installs_starts_and_answers(detector):
     with tempfile.TemporaryDirectory(prefix="space-") as made:
         folder = Path(made)

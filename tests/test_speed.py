@@ -25,6 +25,7 @@ def test_each_row_differs_from_the_others_in_one_thing(monkeypatch):
     assert [row.name for row in speed.variants()][:3] == ["one GPU, fp32", "one GPU, bf16", "one GPU, fp16"]
 
 
+@pytest.mark.integration
 def test_a_training_that_cannot_run_ends_in_one_line(tmp_path, capsys):
     assert speed.main(["--data", str(tmp_path / "nowhere")]) == 2
     message = capsys.readouterr().err.strip()

@@ -18,6 +18,7 @@ from fakedet.web import panels
 from fakedet.web.served import ServedModel
 
 
+@pytest.mark.browser
 def test_unreachable_model_falls_back_to_the_bundled_one_with_a_warning(browser, tmp_path):
     # a Hub that does not answer costs seconds; the page then names the model that answers
     dead = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "cache"), "FAKEDET_MODEL": "nobody/nothing"}
@@ -88,6 +89,7 @@ def test_a_wanted_model_is_no_fallback(monkeypatch):
     assert not application.load_detector("lab/model").fallback
 
 
+@pytest.mark.integration
 def test_a_gpu_is_borrowed_where_spaces_is_installed(tmp_path):
     # ZeroGPU lends a GPU for the time of a decorated function; its package is on those Spaces and nowhere else
     (tmp_path / "spaces.py").write_text(

@@ -55,6 +55,8 @@ def place(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 def test_a_study_trains_each_variant_once_and_puts_the_figures_side_by_side(place):
     command = [sys.executable, str(ROOT / "train" / "study.py"), "--study", str(place / "study.yaml"),
                "--output_dir", str(place / "out"), "--launch", sys.executable,

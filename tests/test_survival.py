@@ -86,6 +86,7 @@ def test_validation_leaves_unreadable_images_out(tmp_path):
     assert owners == [-1, 3, 3, 3] and views.unreadable.total == 1
 
 
+@pytest.mark.integration
 @pytest.mark.slow  # a launch of training; the parts are tested above without one
 def test_training_on_bad_data_ends_with_one_sentence(tmp_path):
     output = launch(*TINY[:-6], "--num_workers", "2", "--head_epochs", "1", "--finetune_epochs", "0",
@@ -198,6 +199,8 @@ def test_a_kill_while_the_old_checkpoint_is_removed_leaves_the_new_one(tmp_path,
     assert whole(tmp_path) == (6, 6) and len(list((tmp_path / "checkpoints").iterdir())) == 1
 
 
+@pytest.mark.integration
+@pytest.mark.integration
 def test_neither_a_kill_during_a_save_nor_a_full_disk_costs_a_whole_checkpoint(tmp_path):
     code = (
         "import sys; from pathlib import Path; import test_survival as t\n"

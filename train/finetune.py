@@ -26,12 +26,12 @@ from train.learning.options import parse
 from train.learning.record import write_record
 from train.learning.setup import set_up
 from train.learning.state import TrainState
-from train.publish import after_training
+from train.publish import after_training, before_training
 
 
 def training_function(config: TrainConfig) -> Path:
     """Runs one training; returns the folder of the best checkpoint."""
-    state = set_up(config)
+    state = set_up(config, before_training)
     if all(run_phase(state, number) for number in range(state.progress.phase, len(PHASES))):
         finish(state)
     return Path(config.output_dir)

@@ -161,7 +161,7 @@ def load_folder(folder: Path, id: str, revision: str | None, note: str) -> Check
     checkpoint = Checkpoint(settings, weights.read(data), id, revision, sha256, folder, note)
     if not with_graphs:
         require_torch("a checkpoint without an ONNX graph of its weights")
-        checkpoint.model  # noqa: B018  # builds and checks the network
+        checkpoint.model  # builds and checks the network
     return checkpoint
 
 

@@ -87,11 +87,14 @@ def download_latest(
 
     Raises:
         ModelError: A required file is missing, or `check` raised it.
+        HFValidationError: `repo_id` is no Hub id.
         huggingface_hub.errors, httpx2.HTTPError, OSError: The Hub cannot deliver the files.
     """
     from huggingface_hub import HfApi, constants
     from huggingface_hub import errors as hub
+    from huggingface_hub.utils import validate_repo_id
 
+    validate_repo_id(repo_id)  # offline nothing else would do it before the cache is asked
     if constants.HF_HUB_OFFLINE:
         raise hub.OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
     info = HfApi().model_info(repo_id, revision=revision, timeout=TIMEOUT_S)

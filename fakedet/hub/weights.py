@@ -50,9 +50,7 @@ def check_header(stored: Header, expected: dict[str, tuple[tuple[str, ...], list
              if key not in stored or key not in expected or stored[key][1] != expected[key][1]
              or stored[key][0] not in expected[key][0]]  # fmt: skip
     if wrong:
-        raise ModelError(
-            f"{NAME} does not fit {backbone}: {len(wrong)} tensors differ, among them {min(wrong)[:100]}"
-        )
+        raise ModelError(f"{NAME} does not fit {backbone}: {len(wrong)} tensors differ, among them {min(wrong)[:100]}")
 
 
 def check_head(stored: Header, settings: Settings) -> None:

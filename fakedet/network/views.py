@@ -1,7 +1,6 @@
 """Cuts an upright RGB image into the square views that the network sees, and normalises them.
 
-Training, evaluation, app and export all call this code. `Settings` decides what the views show, and
-`describe_views` puts it into words:
+Training, evaluation, app and export all call this code. `Settings` decides what the views show:
 
 * crops in several places; small images are scaled up first, large ones keep their resolution, where forensic traces
   are, unless `crop_scale` scales them down to a size at which images are shared;
@@ -187,23 +186,3 @@ def make_views(image: Image.Image, config, max_views: int | None = None) -> View
     """Cuts an image and normalises its views by image_mean and image_std; arguments and errors as of `cut`."""
     crops, boxes, mirrored = cut(image, config, max_views)
     return Views(normalise(crops, config.image_mean, config.image_std), boxes, mirrored)
-
-
-def describe_views(config) -> str:
-    """What the network sees of an image, in plain sentences, for cards and pages; `config` as for `cut`."""
-    side = f"{config.input_size} x {config.input_size} pixels"
-    if config.squash:
-        return f"One view of {side}: the whole image, resized to a square."
-    crops = "at the image's own resolution"
-    if config.crop_scale:
-        scaled = round(config.crop_scale * config.input_size)
-        crops = f"of the image scaled down to a short side of at most {scaled} pixels"
-    text = f"Up to {config.max_views} crops of {side} {crops}."
-    if config.whole_views:
-        whole = f"the whole image, scaled down to a short side of {config.input_size} pixels"
-        text = f"Up to {config.max_views} views of {side}: up to {config.whole_views} of {whole}, and crops {crops}."
-    text += " Smaller images are scaled up."
-    if config.tiny_side and config.tiny_input_size:
-        tiny = f"{config.tiny_input_size} x {config.tiny_input_size} pixels"
-        text += f" Views of images with a short side below {config.tiny_side} pixels are {tiny}."
-    return text

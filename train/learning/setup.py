@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,13 +20,16 @@ from train.learning.build import build_model, synchronise_batch_norm
 from train.learning.checkpoints import find_checkpoint
 from train.learning.config import TrainConfig
 from train.learning.state import Progress, TrainState
-from train.publish import before_training
 
 log = logging.getLogger("fakedet.train")
 
 
-def set_up(config: TrainConfig) -> TrainState:
+def set_up(config: TrainConfig, check_publishing: Callable[[TrainConfig], None]) -> TrainState:
     """Makes all parts of a run.
+
+    Args:
+        config: Of the run.
+        check_publishing: Raises SystemExit where the model could not be published; called if that is asked for.
 
     Raises:
         SystemExit: Data, weights, checkpoint or the right to publish are missing; one sentence says which.
@@ -34,7 +38,7 @@ def set_up(config: TrainConfig) -> TrainState:
     set_seed(config.seed)
     started = time.monotonic()
     if config.push_to_hub and accelerator.is_main_process:
-        before_training(config)  # a missing right to write is better known before the training than after it
+        check_publishing(config)  # a missing right to write is better known before the training than after it
     if accelerator.device.type == "cpu":  # accelerate's launcher leaves one thread to each process
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // accelerator.num_processes))
     if config.with_tracking:

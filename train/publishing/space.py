@@ -34,8 +34,12 @@ def space_plan(repo: str, model: str | None) -> Plan:
                 files[path.relative_to(ROOT).as_posix()] = path
     files[REQUIREMENTS] = requirements().encode()
     files["README.md"] = front_page(repo, model).encode()
-    return Plan(repo, "space", files, lambda path: path in (*TOP, REQUIREMENTS) or path.startswith(("fakedet/", "examples/")),
-                f"fakedet with {model or 'the bundled model'}")  # fmt: skip
+    return Plan(repo, "space", files, _is_ours, f"fakedet with {model or 'the bundled model'}")
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a file of the Space comes from here; others stay as they are."""
+    return path in (*TOP, REQUIREMENTS) or path.startswith(("fakedet/", "examples/"))
 
 
 def requirements() -> str:
