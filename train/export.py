@@ -1,9 +1,9 @@
 """Writes a checkpoint's ONNX graphs beside its weights: `python train/export.py --model M`.
 
 The graphs hold no weights (see `fakedet/network/graph_export.py`) and belong to exactly the weights they were made
-with: export again after every change of these. `--full FILE` writes one file with the weights inside, for other programs than
-fakedet: input `pixels` (views, 3, S, S) as `fakedet.network.views` makes them, outputs `logit` (views), `cam`
-(views, h, w) and, if the checkpoint names generator families, `family` (views, families).
+with: export again after every change of these. `--full FILE` writes one file with the weights inside, for programs
+other than fakedet: input `pixels` (views, 3, S, S) as `fakedet.network.views` makes them, outputs `logit` (views),
+`cam` (views, h, w) and, if the checkpoint names generator families, `family` (views, families).
 """
 
 from __future__ import annotations
