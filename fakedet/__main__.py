@@ -64,9 +64,12 @@ def walk(paths: list[str]) -> list[str]:
 
 def progress(items: list, title: str) -> Iterator:
     """Yields the items and shows a progress bar on standard error if there are many."""
+    if len(items) < MIN_BAR_ITEMS:
+        yield from items
+        return
     from tqdm.auto import tqdm
 
-    yield from tqdm(items, desc=title, unit="img", disable=len(items) < MIN_BAR_ITEMS, file=sys.stderr)
+    yield from tqdm(items, desc=title, unit="img", file=sys.stderr)
 
 
 def overlay_path(args, file: str, count: int) -> Path:
@@ -116,7 +119,8 @@ def predict(args: argparse.Namespace) -> int:
     if not files:
         print("There are no images in the folders given.", file=sys.stderr)
         return 2
-    detector = Detector.from_pretrained(args.model or os.environ.get("FAKEDET_MODEL"), args.revision, args.runtime)
+    model = args.model or os.environ.get("FAKEDET_MODEL")
+    detector = Detector.from_pretrained(model, args.revision, args.runtime, lazy=True)
     visualize, failed = args.visualize or bool(args.save), 0
     answers = detector.predict_many(progress(files, "scoring"), args.batch_size, visualize, args.stability)
     for answer in answers:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 from types import ModuleType
 
-import wrapt
-
 
 def register_on_import() -> None:
     """Has each Auto class registered after the import of its module, at once where that is imported already."""
+    if importlib.util.find_spec("transformers") is None:
+        return
+    import wrapt  # comes with the extra `torch`, as transformers does
+
     for name, register in (
         ("configuration_auto", _register_config),
         ("modeling_auto", _register_model),

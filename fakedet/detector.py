@@ -35,6 +35,8 @@ class Detector:
         provenance: Read the file's metadata and let a declaration decide by the table in `provenance.rules`. If False,
             the pixels alone give the verdict (as in every reported figure).
         threads: CPU threads of the network; by default FAKEDET_THREADS, else all that this process may use.
+        lazy: Load what only tiny images need when the first of them comes: a process that scores one image starts
+            faster, but an error of that part comes later.
 
     Raises:
         ValueError: No such runtime, or it cannot be used.
@@ -47,12 +49,13 @@ class Detector:
         limits: Limits | None = None,
         provenance: bool = True,
         threads: int | None = None,
+        lazy: bool = False,
     ):
         self.checkpoint = checkpoint
         self.provenance = provenance
         self.config = checkpoint.settings
         self.limits = limits or Limits()
-        self.runtime = make_runtime(checkpoint, runtime, threads)
+        self.runtime = make_runtime(checkpoint, runtime, threads, lazy)
         self.model_facts = {
             "id": checkpoint.id,
             "revision": checkpoint.revision,
@@ -69,6 +72,7 @@ class Detector:
         limits: Limits | None = None,
         provenance: bool = True,
         threads: int | None = None,
+        lazy: bool = False,
     ) -> Detector:
         """Loads a checkpoint: a Hub id ("owner/name" or "owner/name@revision"), a folder, or the bundled one (None).
 
@@ -76,7 +80,7 @@ class Detector:
             hub.ModelError: The checkpoint cannot be loaded or used.
             ValueError: No such runtime, or it cannot be used.
         """
-        return cls(load_checkpoint(model, revision), runtime, limits, provenance, threads)
+        return cls(load_checkpoint(model, revision), runtime, limits, provenance, threads, lazy)
 
     def predict(self, image, heatmap: bool = False, stability: bool = False) -> Verdict:
         """Scores one image.

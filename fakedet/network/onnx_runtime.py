@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ class OnnxRuntime:
     Args:
         checkpoint: From `hub.load_checkpoint`; its graphs come from its folder or the user's cache, or are exported.
         threads: Per call; by default all CPUs that this process may use.
+        lazy: Load the graph of a view size other than `input_size` when the first such view comes.
 
     Raises:
         RuntimeUnavailable: There is no graph that agrees with torch.
@@ -49,7 +51,7 @@ class OnnxRuntime:
 
     name = "onnx"
 
-    def __init__(self, checkpoint, threads: int | None = None):
+    def __init__(self, checkpoint, threads: int | None = None, lazy: bool = False):
         try:
             import onnxruntime
         except ImportError:
@@ -61,8 +63,11 @@ class OnnxRuntime:
             if not key.endswith("num_batches_tracked")
         }
         self.config = checkpoint.settings
-        files = graph.sides(self.config)
-        self.sessions = {side: self._session(checkpoint, name, side) for name, side in files.items()}
+        self.sessions: dict[int, onnxruntime.InferenceSession] = {}
+        self._checkpoint, self._lock = checkpoint, threading.Lock()
+        for side in graph.sides(self.config).values():
+            if not lazy or side == self.config.input_size:
+                self._session_for(side)
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, ...]:
         """Raw logits float32 (N,) and signed Grad-CAM maps float32 (N, h, w) for pixels float32 (N, 3, S, S).
@@ -74,8 +79,17 @@ class OnnxRuntime:
         side = pixels.shape[-1]
         names = list(graph.outputs(self.config, side))
         count = math.ceil(len(pixels) * side**2 / PIXELS_AT_ONCE)
-        parts = [self.sessions[side].run(names, {graph.INPUT: views}) for views in np.array_split(pixels, count)]
+        session = self._session_for(side)
+        parts = [session.run(names, {graph.INPUT: views}) for views in np.array_split(pixels, count)]
         return tuple(parts[0]) if len(parts) == 1 else tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+    def _session_for(self, side: int):
+        """The session for views of this size, loaded when first asked for."""
+        with self._lock:
+            if side not in self.sessions:
+                name = next(name for name, own in graph.sides(self.config).items() if own == side)
+                self.sessions[side] = self._session(self._checkpoint, name, side)
+            return self.sessions[side]
 
     def _session(self, checkpoint, name: str, side: int):
         """A session of the checkpoint's own graph, else the cached one, else a new one, which is then cached."""

@@ -26,13 +26,14 @@ GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows
 log = logging.getLogger("fakedet")
 
 
-def make_runtime(checkpoint, runtime: str = "auto", threads: int | None = None):
+def make_runtime(checkpoint, runtime: str = "auto", threads: int | None = None, lazy: bool = False):
     """Creates a runtime by name; "auto" takes the fastest that is installed and agrees with torch.
 
     Args:
         checkpoint: From `hub.load_checkpoint`.
         runtime: "auto", or one of `RUNTIMES`.
         threads: CPU threads of one call; by default FAKEDET_THREADS, else all that this process may use.
+        lazy: As for `OnnxRuntime`.
 
     Raises:
         ValueError: There is no runtime of that name, or FAKEDET_THREADS is not a whole number above 0.
@@ -46,7 +47,7 @@ def make_runtime(checkpoint, runtime: str = "auto", threads: int | None = None):
         threads = int(text)
     if runtime == "onnx" or (runtime == "auto" and not gpu_available()):
         try:
-            return OnnxRuntime(checkpoint, threads)
+            return OnnxRuntime(checkpoint, threads, lazy)
         except RuntimeUnavailable as error:
             if runtime == "onnx":
                 raise
