@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="measure the speed, compared with common baselines")
     bench.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
     bench.add_argument("--quick", action="store_true", help="run fewer turns")
-    bench.add_argument("--only", nargs="+", choices=("network", "files", "scan", "process"), help="parts to run")
+    bench.add_argument("--only", nargs="+", choices=("network", "files", "scan", "start"), help="parts to run")
     bench.add_argument("--images", help="source of the scan (default: synthetic crops of 256 pixels)")
     bench.add_argument("--count", type=int, default=1000, help="maximum number of images of the scan (default 1000)")
     info = commands.add_parser("info", help="show the model and its settings")
