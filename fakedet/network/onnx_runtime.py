@@ -14,7 +14,7 @@ import numpy as np
 from . import graph
 from .graph import RuntimeUnavailable
 
-TOLERANCE = 1e-3  # maximum difference between a graph and torch, of logits and maps
+TOLERANCE = 1e-3  # maximum difference between a graph and torch, of logits and maps; relative to values above 1
 # Waking a thread takes longer than most layers, so an idle one spins, but only for 20 microseconds and not between two
 # calls: otherwise it would occupy a core that other work needs.
 SPINNING = {"session.intra_op.spin_duration_us": "20", "session.force_spinning_stop": "1"}
@@ -148,12 +148,18 @@ class OnnxRuntime:
         names = graph.outputs(self.config, side)
         try:
             outputs = zip(names, session.run(list(names), {graph.INPUT: graph.check_input(side)}), strict=True)
-            difference = max(np.abs(values - np.reshape(facts[name], values.shape)).max() for name, values in outputs)
+            difference = max(relative_difference(values, facts[name]) for name, values in outputs)
         except Exception as error:  # an output, or torch's values of it, are missing
             raise RuntimeUnavailable(f"it cannot be compared with torch: {str(error)[:300]}") from None
         if not difference <= TOLERANCE:  # true for NaN, too
             raise RuntimeUnavailable(f"its outputs differ from torch's by {difference:.2g}")
         return session
+
+
+def relative_difference(values: np.ndarray, expected: list[float]) -> float:
+    """Largest difference from the expected values; over their largest magnitude where that is above 1."""
+    reference = np.reshape(expected, values.shape)
+    return float(np.abs(values - reference).max() / max(1.0, np.abs(reference).max()))
 
 
 def session_options(threads: int):
