@@ -4,15 +4,26 @@
     verdict = Detector.from_pretrained().predict("photo.jpg")
     print(verdict.verdict, verdict.p_fake)
 
-Importing the package registers the model with transformers' Auto classes and `pipeline("image-classification")`.
+Importing the package also makes transformers' Auto classes and `pipeline("image-classification")` know the model,
+whichever of the two is imported first. It imports neither torch nor transformers.
 """
 
-from fakedet.network.configuration import FakeDetConfig
-from fakedet.network.model import FakeDetForImageClassification
-from fakedet.network.processing import FakeDetImageProcessor, register
+from importlib import import_module
+
+from fakedet.auto_classes import register_on_import
 from fakedet.version import __version__
 
-register()
+register_on_import()
+
+# Imported when first asked for: scoring a picture needs none of the classes for transformers.
+LAZY = {
+    "Detector": "fakedet.detector",
+    "FakeDetConfig": "fakedet.network.configuration",
+    "FakeDetForImageClassification": "fakedet.network.model",
+    "FakeDetImageProcessor": "fakedet.network.processing",
+    "ImageError": "fakedet.images",
+    "Verdict": "fakedet.verdict",
+}
 
 __all__ = [
     "Detector",
@@ -26,13 +37,6 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    # Imported on first use: training code needs the network without the rest of the detector.
-    if name in ("Detector", "Verdict"):
-        from . import detector
-
-        return getattr(detector, name)
-    if name == "ImageError":
-        from fakedet.images import ImageError
-
-        return ImageError
+    if name in LAZY:
+        return getattr(import_module(LAZY[name]), name)
     raise AttributeError(f"module 'fakedet' has no attribute {name!r}")

@@ -19,7 +19,8 @@ MIN_BAR_ITEMS = 20  # images from which a progress bar is shown
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    p = argparse.ArgumentParser(prog="python -m fakedet", description="Is an image a photograph or AI-generated?")
+    prog = "fakedet" if Path(sys.argv[0]).stem == "fakedet" else "python -m fakedet"
+    p = argparse.ArgumentParser(prog=prog, description="Is an image a photograph or AI-generated?")
     commands = p.add_subparsers(dest="command", required=True)
     predict = commands.add_parser("predict", help="score images, or folders of images")
     predict.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="measure the speed, compared with common baselines")
     bench.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
     bench.add_argument("--quick", action="store_true", help="run fewer turns")
-    bench.add_argument("--only", nargs="+", choices=("network", "files", "scan", "process"), help="parts to run")
+    bench.add_argument("--only", nargs="+", choices=("network", "files", "scan", "start"), help="parts to run")
     bench.add_argument("--images", help="source of the scan (default: synthetic crops of 256 pixels)")
     bench.add_argument("--count", type=int, default=1000, help="maximum number of images of the scan (default 1000)")
     info = commands.add_parser("info", help="show the model and its settings")
@@ -63,9 +64,12 @@ def walk(paths: list[str]) -> list[str]:
 
 def progress(items: list, title: str) -> Iterator:
     """Yields the items and shows a progress bar on standard error if there are many."""
+    if len(items) < MIN_BAR_ITEMS:
+        yield from items
+        return
     from tqdm.auto import tqdm
 
-    yield from tqdm(items, desc=title, unit="img", disable=len(items) < MIN_BAR_ITEMS, file=sys.stderr)
+    yield from tqdm(items, desc=title, unit="img", file=sys.stderr)
 
 
 def overlay_path(args, file: str, count: int) -> Path:
@@ -115,7 +119,8 @@ def predict(args: argparse.Namespace) -> int:
     if not files:
         print("There are no images in the folders given.", file=sys.stderr)
         return 2
-    detector = Detector.from_pretrained(args.model or os.environ.get("FAKEDET_MODEL"), args.revision, args.runtime)
+    model = args.model or os.environ.get("FAKEDET_MODEL")
+    detector = Detector.from_pretrained(model, args.revision, args.runtime, lazy=True)
     visualize, failed = args.visualize or bool(args.save), 0
     answers = detector.predict_many(progress(files, "scoring"), args.batch_size, visualize, args.stability)
     for answer in answers:
@@ -144,6 +149,9 @@ def scan(args: argparse.Namespace) -> int:
 
 def bench(args: argparse.Namespace) -> int:
     """Runs the benchmark; returns the exit code."""
+    from fakedet.hub import require_torch
+
+    require_torch("the benchmark")
     from fakedet.bench.run import main
 
     return main(args)
@@ -155,12 +163,11 @@ def info(args: argparse.Namespace) -> int:
     from fakedet.hub import load_checkpoint
 
     checkpoint = load_checkpoint(args.model or os.environ.get("FAKEDET_MODEL"), args.revision)
-    config = checkpoint.model.config
     keys = ("backbone", "input_size", "max_views", "aggregate", "calibration_temperature", "calibration_bias",
             "threshold", "unsure_band", "families", "family_threshold")  # fmt: skip
     facts = {"fakedet": __version__, "id": checkpoint.id, "revision": checkpoint.revision, "sha256": checkpoint.sha256,
-             "note": checkpoint.note, "parameters": sum(p.numel() for p in checkpoint.model.parameters()),
-             **{key: getattr(config, key) for key in keys}}  # fmt: skip
+             "note": checkpoint.note, "parameters": checkpoint.parameters,
+             **{key: getattr(checkpoint.settings, key) for key in keys}}  # fmt: skip
     print(json.dumps(facts) if args.json else "\n".join(f"{key:24}{value}" for key, value in facts.items()))
     return 0
 

@@ -10,12 +10,11 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from fakedet.hub import Checkpoint, load_checkpoint
 from fakedet.images import CorruptImage, ImageError, Limits, LoadedImage, open_image
-from fakedet.network.configuration import Calibration
 from fakedet.network.runtime import make_runtime
+from fakedet.network.settings import Calibration
 from fakedet.network.views import make_views
 from fakedet.stability import recheck
 from fakedet.verdict import Failure, Verdict
@@ -36,6 +35,8 @@ class Detector:
         provenance: Read the file's metadata and let a declaration decide by the table in `provenance.rules`. If False,
             the pixels alone give the verdict (as in every reported figure).
         threads: CPU threads of the network; by default FAKEDET_THREADS, else all that this process may use.
+        lazy: Load what only tiny images need when the first of them comes: a process that scores one image starts
+            faster, but an error of that part comes later.
 
     Raises:
         ValueError: No such runtime, or it cannot be used.
@@ -48,12 +49,13 @@ class Detector:
         limits: Limits | None = None,
         provenance: bool = True,
         threads: int | None = None,
+        lazy: bool = False,
     ):
         self.checkpoint = checkpoint
         self.provenance = provenance
-        self.config = checkpoint.model.config
+        self.config = checkpoint.settings
         self.limits = limits or Limits()
-        self.runtime = make_runtime(checkpoint, runtime, threads)
+        self.runtime = make_runtime(checkpoint, runtime, threads, lazy)
         self.model_facts = {
             "id": checkpoint.id,
             "revision": checkpoint.revision,
@@ -70,6 +72,7 @@ class Detector:
         limits: Limits | None = None,
         provenance: bool = True,
         threads: int | None = None,
+        lazy: bool = False,
     ) -> Detector:
         """Loads a checkpoint: a Hub id ("owner/name" or "owner/name@revision"), a folder, or the bundled one (None).
 
@@ -77,7 +80,7 @@ class Detector:
             hub.ModelError: The checkpoint cannot be loaded or used.
             ValueError: No such runtime, or it cannot be used.
         """
-        return cls(load_checkpoint(model, revision), runtime, limits, provenance, threads)
+        return cls(load_checkpoint(model, revision), runtime, limits, provenance, threads, lazy)
 
     def predict(self, image, heatmap: bool = False, stability: bool = False) -> Verdict:
         """Scores one image.
@@ -171,7 +174,7 @@ class Detector:
         except ImageError as error:
             return Failure(error, _file_name(image))
 
-    def _run(self, view_sets: list[torch.Tensor]) -> list[ViewOutputs]:
+    def _run(self, view_sets: list[np.ndarray]) -> list[ViewOutputs]:
         """Runs the network once per view size and splits its outputs by view set.
 
         Args:
@@ -205,7 +208,7 @@ class Detector:
     def _recheck(self, images: list[PreparedImage], logits: list[float]) -> list[dict | None]:
         """`stability.recheck` of prepared images; its time is shared among those that were checked."""
 
-        def score(view_sets: list[torch.Tensor]) -> list[float]:
+        def score(view_sets: list[np.ndarray]) -> list[float]:
             return [self._aggregate(outputs) for outputs in self._run(view_sets)]
 
         started = time.perf_counter()

@@ -11,7 +11,7 @@ second. A test compares the result with the degraded whole image.
   starts on a block edge and extends at least one block beyond the view gives exactly the same pixels.
 * After scaling down, a pixel depends on a few pixels around it: Pillow's `box` reads across the border of a view.
 
-`FakeDetConfig` defines the copies and what counts as a change (`stability_jpeg`, `stability_resize`,
+`Settings` defines the copies and what counts as a change (`stability_jpeg`, `stability_resize`,
 `stability_flip`).
 """
 
@@ -21,11 +21,10 @@ import io
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from PIL import Image
 
-from fakedet.network.configuration import Calibration, FakeDetConfig
-from fakedet.network.views import MAX_ASPECT, crop_corners, make_views, to_tensor, view_limit, view_side
+from fakedet.network.settings import Calibration, Settings
+from fakedet.network.views import MAX_ASPECT, crop_corners, make_views, normalise, view_limit, view_side
 
 BLOCK = 16  # pixels of a JPEG block whose colour is stored at half the resolution
 MIN_SIDE = 16  # pixels of the short side of a smaller copy
@@ -35,8 +34,8 @@ def recheck(
     images: Sequence[Image.Image],
     logits: Sequence[float],
     calibrations: Sequence[Calibration],
-    config: FakeDetConfig,
-    score: Callable[[list[torch.Tensor]], list[float]],
+    config: Settings,
+    score: Callable[[list[np.ndarray]], list[float]],
 ) -> list[dict | None]:
     """Scores degraded copies of all images that are not "unsure" already, in one call.
 
@@ -98,7 +97,7 @@ def unstable_note(stability: dict, threshold: float) -> str:
     )
 
 
-def degraded_copies(image: Image.Image, config: FakeDetConfig) -> dict[str, torch.Tensor]:
+def degraded_copies(image: Image.Image, config: Settings) -> dict[str, np.ndarray]:
     """The views of each degraded copy.
 
     Args:
@@ -127,7 +126,7 @@ def jpeg_copy(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def _jpeg_views(image: Image.Image, config: FakeDetConfig) -> torch.Tensor:
+def _jpeg_views(image: Image.Image, config: Settings) -> np.ndarray:
     size, quality = view_side(image, config), config.stability_jpeg
     if _scales_down(config) or _is_small(image.size, size):
         return make_views(jpeg_copy(image, quality), config).pixels
@@ -138,10 +137,10 @@ def _jpeg_views(image: Image.Image, config: FakeDetConfig) -> torch.Tensor:
         left, top = (at - from_ for at, from_ in zip(corner, start))
         copy = jpeg_copy(image.crop((*start, *end)), quality)
         crops.append(np.asarray(copy.crop((left, top, left + size, top + size))))
-    return to_tensor(crops, config.image_mean, config.image_std)
+    return normalise(crops, config.image_mean, config.image_std)
 
 
-def _resized_views(image: Image.Image, config: FakeDetConfig, smaller: tuple[int, int]) -> torch.Tensor:
+def _resized_views(image: Image.Image, config: Settings, smaller: tuple[int, int]) -> np.ndarray:
     size = config.input_size
     if _scales_down(config) or min(smaller) < size or _is_small(smaller, size):
         return make_views(image.resize(smaller, Image.Resampling.BICUBIC), config).pixels
@@ -150,10 +149,10 @@ def _resized_views(image: Image.Image, config: FakeDetConfig, smaller: tuple[int
     for left, top in crop_corners(*smaller, size, view_limit(smaller, size, config)):
         box = (left * step_x, top * step_y, (left + size) * step_x, (top + size) * step_y)
         crops.append(np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box)))
-    return to_tensor(crops, config.image_mean, config.image_std)
+    return normalise(crops, config.image_mean, config.image_std)
 
 
-def _scales_down(config: FakeDetConfig) -> bool:
+def _scales_down(config: Settings) -> bool:
     """Whether any view may show the image scaled down, so that the whole image must be degraded."""
     return bool(config.squash or config.whole_views or config.crop_scale)
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from fakedet.images import LoadedImage
 from fakedet.network import families
-from fakedet.network.configuration import FakeDetConfig
 from fakedet.network.heatmap import assemble
+from fakedet.network.settings import Settings
 from fakedet.network.views import Views
 from fakedet.provenance import join, read_provenance
 from fakedet.stability import unstable_note
@@ -67,7 +67,7 @@ class VerdictBuilder:
         config: Of the checkpoint.
     """
 
-    def __init__(self, image: PreparedImage, outputs: ViewOutputs, logit: float, config: FakeDetConfig):
+    def __init__(self, image: PreparedImage, outputs: ViewOutputs, logit: float, config: Settings):
         self.image, self.outputs, self.config, self.logit = image, outputs, config, logit
         self.tiny = config.is_tiny(image.loaded.image.size)
         self.calibration = config.calibration(self.tiny)

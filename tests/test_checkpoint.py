@@ -84,7 +84,7 @@ def test_a_save_that_fails_half_way_leaves_the_old_checkpoint_whole(copy, monkey
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(hub, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(OSError, match="No space"):
         hub.save_checkpoint(hub.load_checkpoint(copy).model, copy)
     assert (copy / "model.safetensors").read_bytes() == before

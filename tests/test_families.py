@@ -17,7 +17,8 @@ from PIL.PngImagePlugin import PngInfo
 from fakedet import Detector, FakeDetConfig
 from fakedet.__main__ import describe
 from fakedet.hub import checkpoint as hub
-from fakedet.network.runtime import OnnxRuntime, RuntimeUnavailable, TorchRuntime
+from fakedet.network.runtime import OnnxRuntime, RuntimeUnavailable
+from fakedet.network.torch_runtime import TorchRuntime
 from fakedet.scan import run as scan
 from fakedet.web import batch
 from fakedet.web.answer import verdict_card
@@ -78,7 +79,7 @@ def test_families_of_the_views_are_averaged_as_probabilities(tmp_path):
     detector = detector_of(network(families=THREE, family_temperature=0.5), tmp_path, runtime="torch")
     from fakedet.network.views import make_views
 
-    views = make_views(picture(), detector.config).pixels
+    views = torch.from_numpy(make_views(picture(), detector.config).pixels)
     with torch.no_grad():
         expected = (detector.checkpoint.model.score(views)[2] / 0.5).softmax(1).mean(0)
     families = detector.predict(picture()).families

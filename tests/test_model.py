@@ -84,16 +84,20 @@ def test_the_published_modelling_code_imports_nothing_else_of_fakedet():
         assert not [module for module in absolute if module.split(".")[0] in ("fakedet", "train")]
 
 
+def pixels_of(picture: Image.Image, config) -> torch.Tensor:
+    return torch.from_numpy(make_views(picture, config).pixels)
+
+
 def test_tiny_images_may_have_smaller_views_and_one_batch_holds_both():
     model = network(tiny_side=40, tiny_input_size=32)
     photo, icon = (Image.fromarray(np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8))
                    for side in (70, 24))  # fmt: skip
     assert make_views(photo, model.config).pixels.shape[-1] == 64
-    small = make_views(icon, model.config).pixels
+    small = pixels_of(icon, model.config)
     assert small.shape[-1] == 32
     batch = FakeDetImageProcessor(**model.config.to_dict())([photo, icon])
     got = model(**batch)
-    expected = [model(make_views(photo, model.config).pixels).logit.mean(), model(small).logit.mean()]
+    expected = [model(pixels_of(photo, model.config)).logit.mean(), model(small).logit.mean()]
     torch.testing.assert_close(got.logit, torch.stack(expected))
     assert got.cam.shape[2:] == (2, 2)
     alone = FakeDetImageProcessor(**model.config.to_dict())([icon])

@@ -73,7 +73,7 @@ def test_training_pushes_once_with_all_that_a_repository_needs(far, trained):
     repo = far.repo("lab/one")
     first = repo.commits[repo.tags["v1"]]
     assert {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "training.json",
-            "configuration.py", "model.py", "views.py", "processing.py"} <= set(first)  # fmt: skip
+            "settings.py", "configuration.py", "model.py", "views.py", "processing.py"} <= set(first)  # fmt: skip
     assert repo.private and repo.messages.count("start") == 1 and len(repo.commits) <= 3
     assert first["model.safetensors"].data == (trained / "model.safetensors").read_bytes()
     assert not far.unknown, "the stand-in lacks a route"

@@ -13,8 +13,10 @@ import torch
 
 from fakedet import Detector, FakeDetConfig, FakeDetForImageClassification
 from fakedet.hub import checkpoint as hub
-from fakedet.network import graph
-from fakedet.network.runtime import RUNTIMES, OnnxRuntime, RuntimeUnavailable, TorchRuntime, cache_path, make_runtime
+from fakedet.network import graph, graph_export
+from fakedet.network.graph import cache_path
+from fakedet.network.runtime import RUNTIMES, OnnxRuntime, RuntimeUnavailable, make_runtime
+from fakedet.network.torch_runtime import TorchRuntime
 from train import export
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,7 +112,7 @@ def test_a_missing_graph_is_exported_once_and_cached(tmp_path, cache, monkeypatc
     checkpoint = checkpoint_of(tmp_path / "m")
     assert make_runtime(checkpoint).name == "onnx"
     assert [path.name for path in cache.iterdir()] == [cache_path(checkpoint.sha256, 64).name]
-    monkeypatch.setattr(graph, "make_graph", None)  # may not be called again
+    monkeypatch.setattr(graph_export, "make_graph", None)  # may not be called again
     assert make_runtime(checkpoint).name == "onnx"
 
 
@@ -122,7 +124,7 @@ def test_without_a_writable_cache_the_graph_is_exported_every_time(tmp_path, mon
 
 def test_the_graph_of_other_weights_is_never_used(tmp_path, caplog):
     old = checkpoint_of(tmp_path / "m")
-    (tmp_path / "m" / "model.onnx").write_bytes(graph.make_graph(old.model, old.sha256, 64))
+    (tmp_path / "m" / "model.onnx").write_bytes(graph_export.make_graph(old.model, old.sha256, 64))
     new = checkpoint_of(tmp_path / "m", seed=1)
     with caplog.at_level(logging.INFO, "fakedet"):
         runtime = OnnxRuntime(new)
@@ -134,7 +136,7 @@ def falsified(checkpoint) -> bytes:
     """A graph that names the weights but computes something else."""
     import onnx
 
-    made = onnx.load_from_string(graph.make_graph(checkpoint.model, checkpoint.sha256, 64))
+    made = onnx.load_from_string(graph_export.make_graph(checkpoint.model, checkpoint.sha256, 64))
     next(node for node in made.graph.node if node.op_type == "Relu").op_type = "Neg"
     return made.SerializeToString()
 

@@ -117,7 +117,7 @@ def test_what_should_be_private_is_not_put_where_all_can_see_it(stand_in, capsys
 
 
 @pytest.mark.integration
-@pytest.mark.slow  # installs everything in requirements.txt: minutes and 6 GB of disk
+@pytest.mark.slow  # installs what the app needs: minutes, and most of a gigabyte
 def test_the_space_installs_starts_and_answers(detector):
     with tempfile.TemporaryDirectory(prefix="space-") as made:
         folder = Path(made)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,20 +14,16 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from fakedet import Detector
-from fakedet.network.configuration import FakeDetConfig
+from fakedet.network.settings import Settings
 from fakedet.network.views import make_views
 from fakedet.stability import degraded_copies, jpeg_copy, recheck
 
 
 def tuned(detector: Detector, bias: float, **settings) -> Detector:
     """The bundled network with another bias and no unsure band, whatever the checkpoint's own are."""
-    checkpoint = copy.copy(detector.checkpoint)
-    model = copy.copy(checkpoint.model)
-    model.config = copy.copy(model.config)
+    checkpoint = detector.checkpoint
     plain = {"calibration_temperature": 1.0, "calibration_bias": bias, "unsure_band": [0.5, 0.5]}
-    model.config.update(plain | settings)
-    object.__setattr__(checkpoint, "model", model)
-    return Detector(checkpoint)
+    return Detector(replace(checkpoint, settings=replace(checkpoint.settings, **plain | settings)))
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +49,12 @@ def wavering(detector, scores) -> Detector:
 @pytest.mark.parametrize("size", [(1211, 933), (1600, 300), (300, 200), (90, 70)])
 def test_a_degraded_copy_equals_that_of_the_whole_picture(size, whole):
     # Only the surroundings of the views are degraded; the result must equal degrading the whole and cutting it.
-    config, picture = FakeDetConfig(input_size=128, whole_views=whole), photo_like(*size)
+    config, picture = Settings(input_size=128, whole_views=whole), photo_like(*size)
     jpeg, smaller = degraded_copies(picture, config).values()
     assert (jpeg == make_views(jpeg_copy(picture, config.stability_jpeg), config).pixels).all()
     copy = picture.resize(tuple(round(side * 0.75) for side in size), Image.Resampling.BICUBIC)
     level = 1 / (255 * min(config.image_std))
-    assert (smaller - make_views(copy, config).pixels).abs().max() <= 1.01 * level
+    assert np.abs(smaller - make_views(copy, config).pixels).max() <= 1.01 * level
 
 
 def test_an_answer_that_a_copy_changes_is_unsure_and_explained(wavering, picture, scores):
@@ -91,7 +87,7 @@ def test_unsure_is_not_checked_again(detector, picture, scores):
 
 
 def test_the_copies_of_all_images_are_scored_in_one_call(picture):
-    config = FakeDetConfig(input_size=64, unsure_band=[0.4, 0.6])
+    config = Settings(input_size=64, unsure_band=[0.4, 0.6])
     calls = []
 
     def score(view_sets):
@@ -142,7 +138,7 @@ def test_a_declaration_is_not_changed_by_a_copy(wavering, picture, tmp_path):
 
 def test_the_longest_image_has_copies_too(detector):
     # 64 : 1 is the maximum aspect ratio; rounding must not take a copy beyond it
-    assert degraded_copies(photo_like(1408, 22), FakeDetConfig(input_size=64, tiny_side=0))
+    assert degraded_copies(photo_like(1408, 22), Settings(input_size=64, tiny_side=0))
 
 
 @pytest.mark.integration

@@ -78,7 +78,7 @@ def cut_views(
         for copy in range(1 + copies):
             rng = np.random.default_rng((args.seed, copy, int(images.table["index"][row])))
             source = augment(image, rng, PRESETS[args.augment]) if copy else image
-            pixels = make_views(source, config).pixels
+            pixels = torch.from_numpy(make_views(source, config).pixels)
             if max_views and len(pixels) > max_views:
                 pixels = pixels[torch.from_numpy(rng.choice(len(pixels), max_views, replace=False))]
             views.append(pixels)
@@ -158,7 +158,7 @@ def attribute(args: argparse.Namespace) -> None:
         families = []
     if args.dry_run:
         print("Nothing was written (--dry_run).")
-    elif families or checkpoint.model.config.families:
+    elif families or checkpoint.settings.families:
         write_head(checkpoint, families, head, temperature, threshold)
         print(f"Written to {args.model}. The weights have changed: run train/export.py and train/evaluate.py.")
 

@@ -1,9 +1,9 @@
 """Writes a checkpoint's ONNX graphs beside its weights: `python train/export.py --model M`.
 
-The graphs hold no weights (see `fakedet/network/graph.py`) and belong to exactly the weights they were made with:
-export again after every change of these. `--full FILE` writes one file with the weights inside, for other programs than
-fakedet: input `pixels` (views, 3, S, S) as `fakedet.network.views` makes them, outputs `logit` (views), `cam`
-(views, h, w) and, if the checkpoint names generator families, `family` (views, families).
+The graphs hold no weights (see `fakedet/network/graph_export.py`) and belong to exactly the weights they were made
+with: export again after every change of these. `--full FILE` writes one file with the weights inside, for programs
+other than fakedet: input `pixels` (views, 3, S, S) as `fakedet.network.views` makes them, outputs `logit` (views),
+`cam` (views, h, w) and, if the checkpoint names generator families, `family` (views, families).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if __name__ == "__main__":  # a script sees its own folder first, where evaluate
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from fakedet.hub import ModelError, load_checkpoint  # noqa: E402
-from fakedet.network import graph  # noqa: E402
+from fakedet.network import graph, graph_export  # noqa: E402
 from fakedet.network.runtime import OnnxRuntime, RuntimeUnavailable  # noqa: E402
 
 
@@ -29,9 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         checkpoint = load_checkpoint(args.model)
-        for name, side in graph.sides(checkpoint.model.config).items():
+        for name, side in graph.sides(checkpoint.settings).items():
             path = Path(args.full) if args.full else checkpoint.folder / name
-            data = graph.make_graph(checkpoint.model, checkpoint.sha256, side, full=bool(args.full))
+            data = graph_export.make_graph(checkpoint.model, checkpoint.sha256, side, full=bool(args.full))
             print(f"{graph.write_graph(data, path)}: views of {side} pixels, {len(data) / 1000:.0f} kB")
             if args.full:
                 return 0

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from fakedet.detector import Detector
-from fakedet.network import graph
+from fakedet.network import graph, graph_export
 from fakedet.network.model import FakeDetForImageClassification
-from fakedet.network.runtime import session_options
+from fakedet.network.onnx_runtime import session_options
 
 from .baselines import SIDE, HookedGradCam
 from .timing import time_interleaved, timing_rows
@@ -66,7 +66,7 @@ def _graph_runners(model: FakeDetForImageClassification, sha256: str, side: int)
     import onnx
     import onnxruntime
 
-    with_map = onnx.load_from_string(graph.make_graph(model, sha256, side, full=True))
+    with_map = onnx.load_from_string(graph_export.make_graph(model, sha256, side, full=True))
     without_map = onnx.ModelProto()
     without_map.CopyFrom(with_map)
     del without_map.graph.output[1]

@@ -22,7 +22,7 @@ from .network import bench_network
 from .scan import bench_scan
 from .startup import bench_startup
 
-PARTS = ("network", "files", "scan", "process")
+PARTS = ("network", "files", "scan", "start")
 MAX_QUICK_COUNT = 200  # images of a quick scan
 
 
@@ -49,7 +49,7 @@ def bench(parts: list[str], quick: bool, images: str | None = None, count: int =
             rows += bench_files(detector, seconds, Path(folder))
         if "scan" in parts:
             rows += bench_scan(detector, min(count, MAX_QUICK_COUNT) if quick else count, Path(folder), images)
-        if "process" in parts:
+        if "start" in parts:
             rows += bench_startup(Path(folder), 1 if quick else 3)
     machine = {
         "processor": platform.processor() or platform.machine(),

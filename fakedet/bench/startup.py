@@ -12,6 +12,11 @@ from .images import synthetic_jpeg
 from .timing import timing_rows
 
 PROGRAMS = {
+    "import of ONNX Runtime, Pillow and numpy alone": "import onnxruntime, PIL.Image, numpy",
+    "fakedet in the transformers pipeline": (
+        "import fakedet; from transformers import pipeline; "
+        "pipeline('image-classification', model=str(fakedet.__path__[0]) + '/pretrained', device='cpu')(PATH)"
+    ),
     "fakedet": "from fakedet import Detector; Detector.from_pretrained().predict(PATH)",
     f"EfficientNet-B0 at {SIDE}, eager": (
         "import timm, torch, numpy as np; from PIL import Image; m = timm.create_model('efficientnet_b0').eval(); "

@@ -8,6 +8,7 @@ from .checkpoint import (
     Checkpoint,
     load_checkpoint,
     load_folder,
+    require_torch,
     save_checkpoint,
 )
 from .pull import ModelError
@@ -21,5 +22,6 @@ __all__ = [
     "ModelError",
     "load_checkpoint",
     "load_folder",
+    "require_torch",
     "save_checkpoint",
 ]

@@ -1,45 +1,51 @@
 """Loads checkpoints (Hub id, folder, bundled) and saves them.
 
 Only safetensors are read, and only into our own classes: no pickle, no code from a repository. Configuration, tensor
-names, shapes and finite values are checked before a checkpoint is used.
+names, shapes and finite values are checked before a checkpoint is used. Loading needs no torch where ONNX graphs of the
+weights are at hand.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+import numpy as np
 
-from fakedet.network.configuration import FakeDetConfig
-from fakedet.network.model import FakeDetForImageClassification
-from fakedet.network.processing import FakeDetImageProcessor
+from fakedet.network import graph
+from fakedet.network.settings import Settings
 
+from . import weights
 from .pull import ModelError, fetch, save_ref
 
+if TYPE_CHECKING:
+    from fakedet.network.model import FakeDetForImageClassification
+
 BUNDLED = Path(__file__).resolve().parents[1] / "pretrained"
-WEIGHTS = "model.safetensors"
+WEIGHTS = weights.NAME
 REQUIRED = ("config.json", WEIGHTS)
-GRAPHS = ("model.onnx", "model_tiny.onnx")  # see network/graph.py; exported on demand where missing
+GRAPHS = ("model.onnx", "model_tiny.onnx")  # see network/graph_export.py; exported on demand where missing
 FILES = (*REQUIRED, "README.md", "report.json", *GRAPHS)
 PARTIAL = ".partial-"
-MAX_CONFIG, MAX_HEADER, MAX_WEIGHTS = 2**20, 8 * 2**20, 4 * 2**30  # bytes
-FLOATS = ("F16", "BF16", "F32")  # types in which weights may be stored
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+MAX_CONFIG, MAX_WEIGHTS = 2**20, 4 * 2**30  # bytes
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded model and its origin.
+    """A loaded checkpoint and its origin.
 
     Attributes:
-        model: In float32, eval mode.
+        settings: Of config.json.
+        weights: Tensors by name; floats are float32.
         id: Hub id, folder name, or "bundled".
         revision: Commit sha on the Hub, else None.
         sha256: Of the weights file, hex.
@@ -47,12 +53,30 @@ class Checkpoint:
         note: One sentence on why this checkpoint is used.
     """
 
-    model: FakeDetForImageClassification
+    settings: Settings
+    weights: dict[str, np.ndarray]
     id: str
     revision: str | None
     sha256: str
     folder: Path
     note: str
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned; the statistics of batch normalisation are not counted."""
+        return sum(value.size for key, value in self.weights.items() if not key.endswith(BUFFERS))
+
+    @cached_property
+    def model(self) -> FakeDetForImageClassification:
+        """The network in PyTorch, in float32 and eval mode; built and checked when first asked for.
+
+        Raises:
+            ModelError: PyTorch is not installed, or the weights do not fit the settings or give infinite outputs.
+        """
+        require_torch("the PyTorch model")
+        from .torch_model import build_model
+
+        return build_model(self.settings, self.weights)
 
 
 def save_checkpoint(model: FakeDetForImageClassification, folder: str | Path, half: bool = False) -> Path:
@@ -68,6 +92,11 @@ def save_checkpoint(model: FakeDetForImageClassification, folder: str | Path, ha
     Returns:
         The folder.
     """
+    import torch
+    from safetensors.torch import save_file
+
+    from fakedet.network.processing import FakeDetImageProcessor
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     dtype = torch.float16 if half else torch.float32
@@ -89,7 +118,7 @@ def save_checkpoint(model: FakeDetForImageClassification, folder: str | Path, ha
     return folder
 
 
-def read_config(path: Path) -> FakeDetConfig:
+def read_config(path: Path) -> Settings:
     """Reads and checks a config.json.
 
     Raises:
@@ -98,13 +127,7 @@ def read_config(path: Path) -> FakeDetConfig:
     try:
         if path.stat().st_size > MAX_CONFIG:
             raise ValueError("it is larger than 1 MB")
-        values = json.loads(path.read_text())
-        if not isinstance(values, dict) or values.get("model_type") != FakeDetConfig.model_type:
-            raise ValueError("it is not the configuration of a fakedet model")
-        known = set(FakeDetConfig().to_dict()) | {"dtype", "torch_dtype", "architectures", "auto_map", "_name_or_path"}
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"unknown keys {', '.join(unknown)[:200]}")
-        return FakeDetConfig.from_dict(values)
+        return Settings.from_dict(json.loads(path.read_text()))
     except FileNotFoundError:
         raise ModelError("the checkpoint has no config.json") from None
     except (ValueError, TypeError, OSError, RecursionError) as error:
@@ -114,36 +137,51 @@ def read_config(path: Path) -> FakeDetConfig:
 def load_folder(folder: Path, id: str, revision: str | None, note: str) -> Checkpoint:
     """Loads and checks a checkpoint folder.
 
+    Where its graphs name exactly these weights, the weights were checked when the graphs were exported, and the runtime
+    compares the graphs' outputs with PyTorch's. Otherwise the network is built in PyTorch and checked here.
+
     Args:
         folder: With config.json and model.safetensors.
         id, revision, note: As in `Checkpoint`.
 
     Raises:
-        ModelError: Files missing or corrupt, wrong architecture, values that are not finite.
+        ModelError: Files missing or corrupt, wrong architecture, values that are not finite; or there is no graph, and
+            PyTorch is not installed.
     """
-    config = read_config(checked_file(folder, "config.json"))
+    settings = read_config(checked_file(folder, "config.json"))
     data = checked_file(folder, WEIGHTS).read_bytes()
-    try:
-        with torch.device("meta"):  # shapes only: the configuration may ask for gigabytes
-            expected = FakeDetForImageClassification(config).state_dict()
-    except Exception as error:  # timm has no common type of error for a name or a size that does not work
-        raise ModelError(str(error).strip().splitlines()[0][:300]) from None
-    check_header(data, expected, config)
-    try:
-        state = load(data)
-    except SafetensorError as error:
-        raise ModelError(f"{WEIGHTS} is corrupt: {error}") from None
-    if bad := [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]:
-        raise ModelError(f"{WEIGHTS} holds values that are not finite, in {bad[0]}")
-    model = FakeDetForImageClassification(config)
-    model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
-    model.eval()
-    with torch.inference_mode():
-        side = config.input_size
-        output = model(pixel_values=torch.linspace(-2, 2, 3 * side * side).reshape(1, 3, side, side))
-    if not (output.logit.isfinite().all() and output.cam.isfinite().all()):
-        raise ModelError(f"{WEIGHTS} gives outputs that are not finite")
-    return Checkpoint(model, id, revision, hashlib.sha256(data).hexdigest(), folder, note)
+    sha256 = hashlib.sha256(data).hexdigest()
+    header = weights.read_header(data)
+    weights.check_head(header, settings)
+    with_graphs = has_graphs(folder, settings, sha256)
+    if not with_graphs and importlib.util.find_spec("torch"):
+        from .torch_model import check_shapes
+
+        check_shapes(header, settings)
+    checkpoint = Checkpoint(settings, weights.read(data), id, revision, sha256, folder, note)
+    if not with_graphs:
+        require_torch("a checkpoint without an ONNX graph of its weights")
+        checkpoint.model  # builds and checks the network
+    return checkpoint
+
+
+def has_graphs(folder: Path, settings: Settings, sha256: str) -> bool:
+    """Whether files that name these weights are there for all graphs, in the folder or in the cache of graphs."""
+    return all(
+        graph.names_weights(folder / name, sha256) or graph.names_weights(graph.cache_path(sha256, side), sha256)
+        for name, side in graph.sides(settings).items()
+    )
+
+
+def require_torch(what: str) -> None:
+    """Makes sure that PyTorch and what the network stands on are installed.
+
+    Raises:
+        ModelError: `what` needs one that is missing; names the extra to install.
+    """
+    missing = [name for name in ("torch", "timm", "transformers") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(f"{what} needs {missing[0]}, which is not installed: pip install 'fakedet[torch]'")
 
 
 def checked_file(folder: Path, name: str) -> Path:
@@ -162,36 +200,6 @@ def checked_file(folder: Path, name: str) -> Path:
     if path.stat().st_size > MAX_WEIGHTS:
         raise ModelError(f"{name} is larger than 4 GB")
     return path
-
-
-def check_header(data: bytes, expected: dict[str, torch.Tensor], config: FakeDetConfig) -> None:
-    """Compares the header of a safetensors file with the network, before any tensor is loaded.
-
-    Args:
-        data: The file.
-        expected: The network's state, on the meta device.
-        config: Of the network.
-
-    Raises:
-        ModelError: Not a safetensors file, or tensors of other names, shapes or types.
-    """
-    length = int.from_bytes(data[:8], "little")
-    try:
-        if length > MAX_HEADER:
-            raise ValueError("its header is too large")
-        header = json.loads(data[8 : 8 + length])
-        stored = {key: (row["dtype"], list(row["shape"])) for key, row in header.items() if key != "__metadata__"}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{WEIGHTS} is corrupt: {type(error).__name__} in its header") from None
-    types = {key: FLOATS if value.is_floating_point() else ("I64",) for key, value in expected.items()}
-    wrong = [key for key in expected.keys() | stored.keys()
-             if key not in stored or key not in expected or stored[key][1] != list(expected[key].shape)
-             or stored[key][0] not in types[key]]  # fmt: skip
-    if wrong:
-        count = len(wrong)
-        raise ModelError(
-            f"{WEIGHTS} does not fit {config.backbone}: {count} tensors differ, among them {min(wrong)[:100]}"
-        )
 
 
 def load_checkpoint(model: str | Path | None = None, revision: str | None = None) -> Checkpoint:

@@ -1,220 +1,29 @@
-"""A checkpoint's configuration: every number that can change a score.
+"""The configuration of the transformers model: `Settings` as a `PreTrainedConfig`.
 
-It travels with the checkpoint to the Hub, see model.py, and imports nothing else of fakedet.
+It travels with the checkpoint to the Hub, see model.py.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 from transformers import PreTrainedConfig
 
-LABELS = ("real", "fake")
+from .settings import KEYS, LABELS, MODEL_TYPE, Settings
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Turns raw logits of one kind of image into probabilities and answers.
-
-    Attributes:
-        temperature: Divides the logit; above 0.
-        bias: Added after the division.
-        unsure_band: (low, high), 0..1; a P(fake) strictly inside is answered "unsure". The literature calls this
-            abstention or selective prediction.
-        threshold: P(fake) from which a forced binary answer is "fake", 0..1.
-    """
-
-    temperature: float
-    bias: float
-    unsure_band: tuple[float, float]
-    threshold: float
-
-    def scale(self, logit):
-        """Calibrated logit of a raw logit; a number or a tensor."""
-        return logit / self.temperature + self.bias
-
-    def p_fake(self, logit: float) -> float:
-        """P(fake), 0..1, of a raw logit."""
-        z = self.scale(logit)
-        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
-
-    def classify(self, p_fake: float) -> str:
-        """ "real", "fake" or "unsure" for a calibrated probability, 0..1."""
-        low, high = self.unsure_band
-        if low < p_fake < high:
-            return "unsure"
-        return "fake" if p_fake >= self.threshold else "real"
-
-
-class FakeDetConfig(PreTrainedConfig):
-    """Every number that can change a score, saved as config.json beside the weights.
-
-    Args:
-        backbone: timm name of a convolutional network (its last feature map must be B x C x H x W).
-        hidden_size: Units of the dense layer between pooling and output.
-        dropout: Probability, 0..1, before the output unit; only in training.
-        input_size: Side in pixels of the square views that the network sees.
-        max_views: Maximum number of views per image.
-        mirror_single: Score an image that fits into one crop a second time, mirrored.
-        aggregate: How the views' logits become one: "mean" or "max".
-        image_mean, image_std: Normalisation per RGB channel, for pixels in 0..1.
-        calibration_temperature, calibration_bias: P(fake) = sigmoid(z / temperature + bias), z the raw logit;
-            temperature above 0. (transformers reserves the plain name `temperature` for text generation.)
-        threshold: P(fake) from which a forced binary answer is "fake", 0..1.
-        unsure_band: [low, high] around the threshold; a P(fake) strictly inside is answered "unsure".
-        tiny_side: Images whose short side is below this many pixels, such as CIFAKE's icons of 32 pixels, have their
-            own calibration and band: their logits have another distribution than photographs'. 0 is off.
-        tiny_temperature, tiny_bias, tiny_unsure_band: As above, for tiny images.
-        tiny_input_size: Side in pixels of the views of tiny images, at most `input_size`; 0 means `input_size`.
-            Enlarging an icon further adds cost and no information.
-        tiny_network: Tiny images have their own network, with the same layers. The side of a view selects the network,
-            so `tiny_input_size` must be set and differ from `input_size`.
-        few_views_area: Images with at most this many times the area of one crop get at most five crops (centre and
-            corners; with `whole_views`, one view of the whole and two corners), since more would repeat the same
-            pixels. 0 is off.
-        stability_jpeg: Quality, 1..95, of the JPEG copy that `fakedet.stability` scores as well; 0 is off.
-        stability_resize: Size of the smaller copy, as a share of both sides, 0.25..1; 1 is off.
-        stability_flip: When a copy makes an answer "unsure": "threshold", the copy lies on the other side of the
-            threshold; "verdict", the copy has the opposite answer, outside the unsure band.
-        whole_views: How many of the `max_views` views at most show the whole image, scaled down until its short side is
-            one view: its centre first, then its ends. They come first; crops fill the rest. 0 is off.
-        crop_scale: Images whose short side exceeds this many view sides are scaled down to it before crops are cut.
-            0 is off: crops have the image's own resolution.
-        squash: Resize the whole image to one square view instead of cropping, as most classifiers do; for comparison.
-        families: Names of the generator families of the second output, for images that are called AI-generated.
-            Empty: there is no such output. Tiny images have none.
-        family_temperature: P(family) is the mean over the views of softmax(output / family_temperature); above 0.
-        family_threshold: A family is named from this probability on, 0..1; "other" is never named.
+class FakeDetConfig(PreTrainedConfig, Settings):
+    """The settings of a checkpoint, for transformers; fields, ranges and methods are those of `Settings`.
 
     Raises:
         ValueError: A value is of the wrong type or out of range.
     """
 
-    model_type = "fakedet"
+    model_type = MODEL_TYPE
 
-    def __init__(
-        self,
-        backbone: str = "efficientnet_b0",
-        hidden_size: int = 256,
-        dropout: float = 0.5,
-        input_size: int = 224,
-        max_views: int = 9,
-        mirror_single: bool = True,
-        aggregate: str = "mean",
-        image_mean: tuple[float, ...] = (0.485, 0.456, 0.406),
-        image_std: tuple[float, ...] = (0.229, 0.224, 0.225),
-        calibration_temperature: float = 1.0,
-        calibration_bias: float = 0.0,
-        threshold: float = 0.5,
-        unsure_band: tuple[float, float] = (0.5, 0.5),
-        tiny_side: int = 0,
-        tiny_temperature: float = 1.0,
-        tiny_bias: float = 0.0,
-        tiny_unsure_band: tuple[float, float] = (0.5, 0.5),
-        tiny_input_size: int = 0,
-        tiny_network: bool = False,
-        few_views_area: float = 0.0,
-        stability_jpeg: int = 80,
-        stability_resize: float = 0.75,
-        stability_flip: str = "threshold",
-        whole_views: int = 0,
-        crop_scale: float = 0.0,
-        squash: bool = False,
-        families: tuple[str, ...] = (),
-        family_temperature: float = 1.0,
-        family_threshold: float = 0.5,
-        **kwargs,
-    ):
+    def __init__(self, **kwargs):
+        settings = Settings(**{key: kwargs.pop(key) for key in KEYS if key in kwargs})
         kwargs["id2label"] = dict(enumerate(LABELS))
         kwargs["label2id"] = {name: index for index, name in enumerate(LABELS)}
         kwargs.pop("num_labels", None)
         super().__init__(**kwargs)
-        self.backbone, self.hidden_size, self.dropout = backbone, hidden_size, dropout
-        self.input_size, self.max_views, self.few_views_area = input_size, max_views, few_views_area
-        self.whole_views, self.crop_scale, self.squash = whole_views, crop_scale, squash
-        self.mirror_single, self.aggregate = mirror_single, aggregate
-        self.image_mean, self.image_std = list(image_mean), list(image_std)
-        self.calibration_temperature, self.calibration_bias = calibration_temperature, calibration_bias
-        self.threshold, self.unsure_band = threshold, list(unsure_band)
-        self.tiny_side, self.tiny_input_size, self.tiny_network = tiny_side, tiny_input_size, tiny_network
-        self.tiny_temperature, self.tiny_bias = tiny_temperature, tiny_bias
-        self.tiny_unsure_band = list(tiny_unsure_band)
-        self.stability_jpeg, self.stability_resize = stability_jpeg, stability_resize
-        self.stability_flip = stability_flip
-        self.families = list(families)
-        self.family_temperature, self.family_threshold = family_temperature, family_threshold
-        self.check()
-
-    def is_tiny(self, size: tuple[int, int]) -> bool:
-        """Whether an image of `size`, (width, height) in pixels, counts as tiny."""
-        return min(size) < self.tiny_side
-
-    def calibration(self, tiny: bool = False) -> Calibration:
-        """The calibration of tiny images, or of all others."""
-        if tiny:
-            return Calibration(self.tiny_temperature, self.tiny_bias, tuple(self.tiny_unsure_band), self.threshold)
-        return Calibration(self.calibration_temperature, self.calibration_bias, tuple(self.unsure_band), self.threshold)
-
-    def for_tiny_network(self, side: int) -> bool:
-        """Whether the network of tiny images scores views of `side` pixels."""
-        return self.tiny_network and side == self.tiny_input_size
-
-    def tells_families(self, side: int) -> bool:
-        """Whether the network also outputs families for views of `side` pixels; never for those of tiny images."""
-        return bool(self.families) and side == self.input_size
-
-    def check(self) -> None:
-        """Checks types and ranges of all values.
-
-        Raises:
-            ValueError: Names the key, its value and the allowed values.
-        """
-
-        def require(key: str, ok: bool, allowed: str) -> None:
-            if not ok:
-                raise ValueError(f"config: {key} must be {allowed}, not {getattr(self, key)!r}")
-
-        def number(value, low: float, high: float) -> bool:
-            return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-        def whole(value, low: int, high: int) -> bool:
-            return isinstance(value, int) and number(value, low, high)
-
-        require("backbone", isinstance(self.backbone, str) and 0 < len(self.backbone) < 100, "a timm model name")
-        require("hidden_size", whole(self.hidden_size, 1, 8192), "a whole number from 1 to 8192")
-        require("dropout", number(self.dropout, 0, 0.99), "a number from 0 to 0.99")
-        require("input_size", whole(self.input_size, 32, 1024), "a whole number from 32 to 1024")
-        require("max_views", whole(self.max_views, 1, 9), "a whole number from 1 to 9")
-        require("few_views_area", number(self.few_views_area, 0, 9), "a number from 0 to 9")
-        require("mirror_single", isinstance(self.mirror_single, bool), "true or false")
-        require("whole_views", whole(self.whole_views, 0, self.max_views), "a whole number from 0 to max_views")
-        scale = number(self.crop_scale, 0, 64) and not 0 < self.crop_scale < 1
-        require("crop_scale", scale, "0, or a number from 1 to 64")
-        require("squash", isinstance(self.squash, bool), "true or false")
-        require("aggregate", self.aggregate in ("mean", "max"), "'mean' or 'max'")
-        for key, low in (("image_mean", -10), ("image_std", 1e-6)):
-            value = getattr(self, key)
-            require(key, len(value) == 3 and all(number(v, low, 10) for v in value), "three numbers")
-        for key in ("calibration_temperature", "tiny_temperature", "family_temperature"):
-            require(key, number(getattr(self, key), 1e-3, 1e3), "a number above 0")
-        for key in ("calibration_bias", "tiny_bias"):
-            require(key, number(getattr(self, key), -100, 100), "a number from -100 to 100")
-        require("tiny_side", whole(self.tiny_side, 0, 1024), "a whole number from 0 to 1024")
-        fits = self.tiny_input_size == 0 or whole(self.tiny_input_size, 32, self.input_size)
-        require("tiny_input_size", fits, "0 or a whole number from 32 to input_size")
-        differs = isinstance(self.tiny_network, bool) and self.tiny_input_size not in (0, self.input_size)
-        allowed = differs or self.tiny_network is False
-        require("tiny_network", allowed, "false, or true with a tiny_input_size")
-        require("threshold", number(self.threshold, 0, 1), "a number from 0 to 1")
-        for key in ("unsure_band", "tiny_unsure_band"):
-            band = getattr(self, key)
-            inside = len(band) == 2 and all(number(v, 0, 1) for v in band) and band[0] <= self.threshold <= band[1]
-            require(key, inside, "[low, high] within 0..1 around the threshold")
-        require("stability_jpeg", whole(self.stability_jpeg, 0, 95), "a whole number from 0 to 95")
-        require("stability_resize", number(self.stability_resize, 0.25, 1), "a number from 0.25 to 1")
-        require("stability_flip", self.stability_flip in ("threshold", "verdict"), "'threshold' or 'verdict'")
-        names = [name for name in self.families if isinstance(name, str) and 0 < len(name) < 41 and name.isprintable()]
-        distinct = len(self.families) in (0, *range(2, 33)) and len(set(names)) == len(self.families)
-        require("families", distinct, "none, or 2 to 32 different names of at most 40 letters")
-        require("family_threshold", number(self.family_threshold, 0, 1), "a number from 0 to 1")
+        for key in KEYS:
+            setattr(self, key, getattr(settings, key))

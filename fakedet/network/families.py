@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .configuration import FakeDetConfig
+from .settings import Settings
 
 OTHER = "other"  # all generators without a family of their own; it has a probability and is never named
 
@@ -16,7 +16,7 @@ def view_shares(outputs: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(1, keepdims=True)
 
 
-def probabilities(outputs: np.ndarray, config: FakeDetConfig) -> dict[str, float]:
+def probabilities(outputs: np.ndarray, config: Settings) -> dict[str, float]:
     """{family: probability}, the most likely first; they add up to 1.
 
     Args:

@@ -1,4 +1,4 @@
-"""The image processor for transformers, which calls `views.make_views`, and the registration of the Auto classes."""
+"""The image processor for transformers, which calls `views.make_views`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 
-from .configuration import FakeDetConfig
-from .model import FakeDetForImageClassification
+from .settings import Settings
 from .views import CUT_KEYS, make_views
 
 KEYS = (*CUT_KEYS, "image_mean", "image_std")
@@ -20,13 +18,13 @@ KEYS = (*CUT_KEYS, "image_mean", "image_std")
 class FakeDetImageProcessor(BaseImageProcessor):
     """Turns images into `pixel_values` (B, V, 3, S, S), `view_count` (B, 1) and `tiny` (B, 1); missing views are zeros.
 
-    Its settings are those of FakeDetConfig and are read from the same config.json, so they are stored once.
+    Its settings are those of the model and are read from the same config.json, so they are stored once.
     """
 
     model_input_names = ("pixel_values", "view_count", "tiny")
 
     def __init__(self, **kwargs):
-        defaults = FakeDetConfig()
+        defaults = Settings()
         own = {key: kwargs.pop(key, getattr(defaults, key)) for key in KEYS}
         super().__init__()
         for key, value in own.items():
@@ -58,16 +56,9 @@ class FakeDetImageProcessor(BaseImageProcessor):
                 image = Image.fromarray(np.asarray(image))
             views = make_views(image.convert("RGB"), config)
             side = views.pixels.shape[-1]  # the views of a tiny image may be smaller and fill one corner
-            pixels[row, : len(views.boxes), :, :side, :side] = views.pixels
+            pixels[row, : len(views.boxes), :, :side, :side] = torch.from_numpy(views.pixels)
             counts[row] = len(views.boxes)
             tiny[row] = min(image.size) < self.tiny_side
         return BatchFeature({"pixel_values": pixels, "view_count": counts, "tiny": tiny}, tensor_type=return_tensors)
 
     preprocess = __call__
-
-
-def register() -> None:
-    """Registers fakedet with AutoConfig, AutoModelForImageClassification, AutoImageProcessor and thus pipeline()."""
-    AutoConfig.register(FakeDetConfig.model_type, FakeDetConfig, exist_ok=True)
-    AutoModelForImageClassification.register(FakeDetConfig, FakeDetForImageClassification, exist_ok=True)
-    AutoImageProcessor.register(FakeDetConfig, slow_image_processor_class=FakeDetImageProcessor, exist_ok=True)

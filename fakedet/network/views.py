@@ -1,6 +1,6 @@
 """Cuts an upright RGB image into the square views that the network sees, and normalises them.
 
-Training, evaluation, app and export all call this code. `FakeDetConfig` decides what the views show:
+Training, evaluation, app and export all call this code. `Settings` decides what the views show:
 
 * crops in several places; small images are scaled up first, large ones keep their resolution, where forensic traces
   are, unless `crop_scale` scales them down to a size at which images are shared;
@@ -13,17 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-if TYPE_CHECKING:
-    import torch
-
 Box = tuple[int, int, int, int]
 
-# The settings of FakeDetConfig that `cut` reads.
+# The fields of Settings that `cut` reads.
 CUT_KEYS = (
     "input_size",
     "tiny_side",
@@ -55,7 +51,7 @@ class Views:
         mirrored: V times whether that view is mirrored left to right.
     """
 
-    pixels: torch.Tensor
+    pixels: np.ndarray
     boxes: tuple[Box, ...]
     mirrored: tuple[bool, ...]
 
@@ -117,17 +113,15 @@ def view_limit(size: tuple[int, int], side: int, config) -> int:
     return min(5, config.max_views) if shows_all(size, side, config) else config.max_views
 
 
-def to_tensor(crops: list[np.ndarray], mean: list[float], std: list[float]) -> torch.Tensor:
+def normalise(crops: list[np.ndarray], mean: list[float], std: list[float]) -> np.ndarray:
     """uint8 crops, V times (S, S, 3), as float32 (V, 3, S, S): value / 255, minus mean, over std."""
-    import torch  # here, so that decoding processes need not load it
-
     stacked = np.stack(crops)
     pixels = np.empty((len(stacked), 3, *stacked.shape[1:3]), np.float32)
     for channel in range(3):  # a table of the 256 values of a byte is exact and three times as fast
         offset, spread = np.float32(mean[channel]) * np.float32(255), np.float32(std[channel]) * np.float32(255)
         table = (np.arange(256, dtype=np.float32) - offset) / spread
         np.take(table, stacked[..., channel], out=pixels[:, channel], mode="clip")
-    return torch.from_numpy(pixels)
+    return pixels
 
 
 def view_side(image: Image.Image, config) -> int:
@@ -158,7 +152,7 @@ def cut(
 
     Args:
         image: Upright, mode RGB, any size.
-        config: A FakeDetConfig, or an object with the attributes `CUT_KEYS`.
+        config: Settings, or an object with the attributes `CUT_KEYS`.
         max_views: In place of the configuration's. Views of the whole image come first.
 
     Returns:
@@ -191,4 +185,4 @@ def cut(
 def make_views(image: Image.Image, config, max_views: int | None = None) -> Views:
     """Cuts an image and normalises its views by image_mean and image_std; arguments and errors as of `cut`."""
     crops, boxes, mirrored = cut(image, config, max_views)
-    return Views(to_tensor(crops, config.image_mean, config.image_std), boxes, mirrored)
+    return Views(normalise(crops, config.image_mean, config.image_std), boxes, mirrored)

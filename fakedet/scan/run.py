@@ -8,6 +8,7 @@ parts are joined in order. A row depends on its picture alone, so every way of r
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import time
@@ -21,8 +22,8 @@ import numpy as np
 
 from fakedet.detector import Detector, PreparedImage
 from fakedet.images import Limits, LoadedImage
-from fakedet.network.runtime import usable_cpus
-from fakedet.network.views import CUT_KEYS, Views, to_tensor
+from fakedet.network.runtime import gpu_available, usable_cpus
+from fakedet.network.views import CUT_KEYS, Views, normalise
 from fakedet.provenance import Provenance
 
 from .parts import Parts, Share
@@ -61,6 +62,8 @@ def scan(
     Raises:
         SourceError: The source cannot be read, or the output exists, or belongs to another scan.
     """
+    if importlib.util.find_spec("pyarrow") is None:
+        raise SourceError("scan needs pyarrow, which is not installed: pip install 'fakedet[scan]'")
     output, share, limits = Path(output), Share.from_environment(), Limits()
     if output.suffix.lower() not in FORMATS:
         raise SourceError(f"--output must end in {', '.join(FORMATS)}.")
@@ -86,9 +89,9 @@ def _load_detector(
     model: str | None, revision: str | None, runtime: str, limits: Limits, provenance: bool, share: Share, cpus: int
 ) -> Detector:
     """Return a detector on this process's GPU, where there is one, with `cpus` threads."""
-    import torch
+    if gpu_available():
+        import torch
 
-    if torch.cuda.is_available():
         torch.cuda.set_device(share.local_rank % torch.cuda.device_count())
     threads = None if os.environ.get("FAKEDET_THREADS") else cpus
     return Detector.from_pretrained(model, revision, runtime, limits, provenance, threads)
@@ -142,7 +145,7 @@ def _prepared(name: str, header: dict[str, Any], crops: bytes, config) -> Prepar
     count, side = len(header["boxes"]), header["side"]
     pixels = np.frombuffer(crops, np.uint8).reshape(count, side, side, 3)
     views = Views(
-        to_tensor(list(pixels), config.image_mean, config.image_std),
+        normalise(list(pixels), config.image_mean, config.image_std),
         tuple(map(tuple, header["boxes"])),
         tuple(header["mirrored"]),
     )

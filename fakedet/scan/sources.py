@@ -156,7 +156,13 @@ def _parquet(tables: list[str]) -> Source:
 
 
 def _hub(name: str, split: str | None) -> Source:
-    from datasets import Dataset, DatasetDict, Image, load_dataset
+    try:
+        from datasets import Dataset, DatasetDict, Image, load_dataset
+    except ImportError:
+        raise SourceError(
+            f"{name} is no local path; a Hub data set needs datasets, which is not installed: "
+            "pip install 'fakedet[train]'"
+        ) from None
 
     try:
         loaded = load_dataset(name, split=split)

@@ -7,8 +7,8 @@ import re
 import gradio as gr
 
 from fakedet.detector import Detector
-from fakedet.network.configuration import FakeDetConfig
 from fakedet.network.families import OTHER
+from fakedet.network.settings import Settings
 
 from . import figures
 from .render import percent, render
@@ -45,7 +45,7 @@ def model_facts(detector: Detector) -> list[tuple[str, str]]:
     ]
 
 
-def named_families(config: FakeDetConfig) -> str:
+def named_families(config: Settings) -> str:
     """The families of generators that the checkpoint names, and the probability from which it does."""
     names = ", ".join(name for name in config.families if name != OTHER)
     return f"{names}; from {percent(config.family_threshold)} on" if names else "no"

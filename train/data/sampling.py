@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from PIL import Image
 
-from fakedet.network.views import scale_up, shrunk, squashed, to_tensor
+from fakedet.network.views import normalise, scale_up, shrunk, squashed
 from train.data.augment import augment, random_crop
 from train.data.loading import Source, TooManyUnreadable, Unreadable, read_rgb
 
@@ -114,7 +114,7 @@ class BalancedTrainDataset(torch.utils.data.Dataset):
         image, record = self.read(part, row)
         rng = np.random.default_rng((self.seed, self.epoch, index))
         view = self.random_view(image, part, rng)
-        pixels = to_tensor([np.asarray(view)], self.config.image_mean, self.config.image_std)[0]
+        pixels = torch.from_numpy(normalise([np.asarray(view)], self.config.image_mean, self.config.image_std)[0])
         return pixels, distillation_target(record, self.num_targets) if self.num_targets else record["label"]
 
     def read(self, part: int, row: int) -> tuple[Image.Image, dict]:

@@ -82,7 +82,7 @@ class EvalViews(torch.utils.data.Dataset):
             self.unreadable.add(record["image"], error)
             return torch.zeros(3, self.view.input_size, self.view.input_size), record["label"], -1
         views = make_views(image, self.view, max_views=1)
-        return views.pixels[0], record["label"], int(self.owner[index])
+        return torch.from_numpy(views.pixels[0]), record["label"], int(self.owner[index])
 
 
 def eval_views(parts: list[tuple[Source, Dataset]], config, size: int) -> list[EvalViews]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fakedet.network.configuration import FakeDetConfig
+from fakedet.network.settings import Settings
 from train.evaluation.report import table
 
 from . import card_figures as figures
@@ -61,7 +61,7 @@ class CardSource:
         exports: File names of exported graphs beside the weights.
     """
 
-    config: FakeDetConfig
+    config: Settings
     parameters: int
     sha256: str
     report: dict | None = None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fakedet.network.configuration import FakeDetConfig
 from fakedet.network.families import OTHER
+from fakedet.network.settings import Settings
 
 FAKE = "`fake`"
 
 
-def network_facts(config: FakeDetConfig, parameters: int, sha256: str) -> dict[str, str]:
+def network_facts(config: Settings, parameters: int, sha256: str) -> dict[str, str]:
     """Name to sentence, for the list of Model Details.
 
     Args:
@@ -35,7 +35,7 @@ def network_facts(config: FakeDetConfig, parameters: int, sha256: str) -> dict[s
     return facts
 
 
-def describe_views(config: FakeDetConfig) -> str:
+def describe_views(config: Settings) -> str:
     """Which views an image is cut into, as `fakedet.network.views` does it."""
     side = config.input_size
     if config.squash:
@@ -54,7 +54,7 @@ def describe_views(config: FakeDetConfig) -> str:
     return text + (" An image that fits into one view is also scored mirrored." if config.mirror_single else "")
 
 
-def _output(config: FakeDetConfig) -> str:
+def _output(config: Settings) -> str:
     low, high = config.unsure_band
     unsure = f"strictly between {low:.4g} and {high:.4g} it is `unsure`" if low < high else "no answer is `unsure`"
     return (
@@ -67,7 +67,7 @@ def _sigmoid(temperature: float, bias: float) -> str:
     return f"sigmoid(z / {temperature:.4g} {'-' if bias < 0 else '+'} {abs(bias):.4g})"
 
 
-def _tiny(config: FakeDetConfig) -> str:
+def _tiny(config: Settings) -> str:
     low, high = config.tiny_unsure_band
     which = "a network of their own" if config.tiny_network else "the same network"
     unsure = f"`unsure` strictly between {low:.4g} and {high:.4g}" if low < high else "never `unsure`"

@@ -15,7 +15,7 @@ from .card_figures import PICTURES
 from .model_index import all_reports
 from .push import Plan, PublishError
 
-CODE = ("configuration.py", "model.py", "views.py", "processing.py")
+CODE = ("settings.py", "configuration.py", "model.py", "views.py", "processing.py")
 AUTO_MAP = {
     "AutoConfig": "configuration.FakeDetConfig",
     "AutoModelForImageClassification": "model.FakeDetForImageClassification",
@@ -47,8 +47,8 @@ def model_plan(args) -> Plan:
         plots.pop(MISTAKES, None)
     record = json.loads((folder / RECORD).read_text()) if (folder / RECORD).is_file() else None
     source = CardSource(
-        config=checkpoint.model.config,
-        parameters=sum(p.numel() for p in checkpoint.model.parameters()),
+        config=checkpoint.settings,
+        parameters=checkpoint.parameters,
         sha256=checkpoint.sha256,
         report=report,
         record=record,
@@ -108,7 +108,7 @@ def read_report(folder: Path, checkpoint: hub.Checkpoint, required: bool) -> tup
             raise PublishError(f"{folder} has no report.json: run train/evaluate.py with this --output_dir first.")
         return None, {}
     report = json.loads(path.read_text(encoding="utf-8"))
-    config = checkpoint.model.config
+    config = checkpoint.settings
     for part in all_reports(report):
         if part["model"]["sha256"] != checkpoint.sha256:
             raise PublishError(f"{path} was made with other weights than {checkpoint.id}'s: evaluate these first.")

@@ -5,6 +5,7 @@ Imports only huggingface_hub and PyYAML: the workflow that runs it installs noth
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -12,7 +13,8 @@ import yaml
 from .push import Plan, PublishError, client, sentence
 
 ROOT = Path(__file__).resolve().parents[2]
-TOP = ("app.py", "requirements.txt", "LICENSE")
+TOP = ("app.py", "LICENSE")
+REQUIREMENTS = "requirements.txt"
 FOLDERS = ("fakedet", "examples/images")
 LEFT_OUT = {"__pycache__", ".ipynb_checkpoints", ".DS_Store"}
 VARIABLE = "FAKEDET_MODEL"
@@ -30,9 +32,21 @@ def space_plan(repo: str, model: str | None) -> Plan:
         for path in sorted((ROOT / folder).rglob("*")):
             if path.is_file() and not LEFT_OUT & set(path.parts) and path.suffix not in (".pyc", ".partial"):
                 files[path.relative_to(ROOT).as_posix()] = path
+    files[REQUIREMENTS] = requirements().encode()
     files["README.md"] = front_page(repo, model).encode()
-    return Plan(repo, "space", files, lambda path: path in TOP or path.startswith(("fakedet/", "examples/")),
-                f"fakedet with {model or 'the bundled model'}")  # fmt: skip
+    return Plan(repo, "space", files, _is_ours, f"fakedet with {model or 'the bundled model'}")
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a file of the Space comes from here; others stay as they are."""
+    return path in (*TOP, REQUIREMENTS) or path.startswith(("fakedet/", "examples/"))
+
+
+def requirements() -> str:
+    """requirements.txt of the Space: what answering and the app need; no torch, and nothing for training."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = project["dependencies"] + project["optional-dependencies"]["app"]
+    return "\n".join(["# The base dependencies and the extra `app` of pyproject.toml.", *needed]) + "\n"
 
 
 def front_page(repo: str, model: str | None) -> str:
