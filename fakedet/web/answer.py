@@ -180,14 +180,15 @@ def details(verdict: Verdict, detector: Detector) -> str:
     """Technical facts of one answer."""
     facts, model, config = verdict.image, verdict.model, detector.config
     low, high = verdict.unsure_band
-    calibration = config.calibration(config.is_tiny((facts["width"], facts["height"])))
+    tiny = config.is_tiny((facts["width"], facts["height"]))
+    calibration, side = config.calibration(tiny), (tiny and config.tiny_input_size) or config.input_size
     rows = [
         ("Probability of AI-generated", f"{verdict.p_fake:.4f}"),
         ("Raw score (logit)", f"{verdict.logit:+.4f}"),
         ("Calibration", f"temperature {calibration.temperature:.4g}, bias {calibration.bias:.4g}"),
         ("Threshold", f"{verdict.threshold:g}"),
         ("Answered as unsure", f"between {low:.2f} and {high:.2f}" if high > low else "never (no band is set)"),
-        ("Views scored", f"{verdict.views}, {config.input_size} x {config.input_size} pixels each"),
+        ("Views scored", f"{verdict.views}, {side} x {side} pixels each"),
         ("Time", ", ".join(f"{name} {value:.0f} ms" for name, value in verdict.ms.items())),
         ("Model", f"{model['id']}, revision {model['revision'] or 'none'}, {model['runtime']}"),
         ("Weights (SHA-256)", model["sha256"]),
