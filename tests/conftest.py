@@ -133,12 +133,12 @@ def open_browser():
     """Chromium. Where there is none this fails: a page nobody has opened is not tested."""
     from playwright.sync_api import sync_playwright
 
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
         # without a system browser playwright's own is tried, and says how to install it
         camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # Chromium's own test picture
         chromium = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", *camera]
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", *camera]
         )
         yield chromium
         chromium.close()

@@ -174,8 +174,8 @@ def main() -> int:
         log = app.log.read_text()
         report["stack_traces"] = log.count("Traceback")
         report["last_of_log"] = log[-3000:] if "Traceback" in log else ""
-    early, late = report["memory_mb"].get(200), report["memory_mb"].get(args.requests)
-    report["growth"] = round(sum(late) / sum(early) - 1, 3) if early and late else None
+    early, last = report["memory_mb"].get(200), report["memory_mb"].get(args.requests)
+    report["growth"] = round(sum(last) / sum(early) - 1, 3) if early and last else None
     failed = [result for result in report["outcomes"] if result.startswith(("FAILED", "upload", "call"))]
     good = not failed and before == after == ("scored", "scored")
     good = good and report["storm"]["busy_says_when"] and set(report["storm"]["statuses"]) == {200, 429}

@@ -124,10 +124,10 @@ def test_a_late_request_gets_timeout(detector, photo):
 
     with ThreadPoolExecutor(1) as thread:
         long, answers, health = thread.submit(lambda: asyncio.run(crowd())).result()
-    late = [answer for answer in answers if answer.status_code == 503]
+    overdue = [answer for answer in answers if answer.status_code == 503]
     assert {answer.status_code for answer in answers} <= {200, 503} and health["busy"] == 0
-    assert {answer.json()["error"]["code"] for answer in late} == {"timeout"}
-    assert all(answer.headers["retry-after"] for answer in late)
+    assert {answer.json()["error"]["code"] for answer in overdue} == {"timeout"}
+    assert all(answer.headers["retry-after"] for answer in overdue)
     assert {row.get("error", {}).get("code") for row in long.json()} <= {None, "timeout"} and len(long.json()) == 16
 
 

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from train.data.catalogue_report import make_report, print_report, save_report
 from train.data.clones import GIT, find_git_dir
-from train.data.pictures import LABELS, TEXT_COLUMNS, Job, Missing, Picture, RowWriter, collect
+from train.data.pictures import LABELS, TEXT_COLUMNS, Missing, Picture, RepositoryTask, RowWriter, collect
 from train.data.sources import PrepareError
 
 REQUIRED = ("repo", "commit", "path", "sha256", "label", "split", "source")
@@ -113,7 +113,7 @@ def build(pictures: list[Picture], args: argparse.Namespace) -> tuple[dict[str, 
     args.output_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.output_dir, prefix=".catalogue-", ignore_cleanup_errors=True) as folder:
         git_base = args.git_base if args.clone else None
-        jobs = [Job(group, args.mirror, Path(folder, f"{number:05}"), args.side, git_base)
+        jobs = [RepositoryTask(group, args.mirror, Path(folder, f"{number:05}"), args.side, git_base)
                 for number, group in enumerate(groups.values())]  # fmt: skip
         with tqdm(total=len(pictures), unit=" pictures", desc="catalogue") as bar:
             for job, absent in zip(jobs, _run(jobs, args.num_workers), strict=True):
@@ -133,7 +133,7 @@ def build(pictures: list[Picture], args: argparse.Namespace) -> tuple[dict[str, 
     return written, missing
 
 
-def _run(jobs: list[Job], num_workers: int) -> Iterator[list[Missing]]:
+def _run(jobs: list[RepositoryTask], num_workers: int) -> Iterator[list[Missing]]:
     if num_workers < 2:
         yield from map(collect, jobs)
         return

@@ -58,7 +58,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Job:
+class RepositoryTask:
     """The pictures of one repository, and where they come from and go to.
 
     Attributes:
@@ -132,7 +132,7 @@ class RowWriter:
         self.count.update(LABELS[label] for label in table["label"].to_pylist())
 
 
-def collect(job: Job) -> list[Missing]:
+def collect(job: RepositoryTask) -> list[Missing]:
     """Write the pictures of one repository to the job's parquet files, and return those that cannot be had."""
     repo, detail = job.pictures[0].repo, ""
     git_dir = find_git_dir(job.mirror, repo)

@@ -45,7 +45,7 @@ def mean_interval(values, units=None, seed: int = 0) -> list[float] | None:
     Args:
         values: (N,) numbers.
         units: (N,) unit of each value; each value is its own unit when left out.
-        seed: of the draws.
+        seed: of the resampling.
     """
     values = np.asarray(values, dtype=np.float64)
     index = np.arange(len(values)) if units is None else np.unique(np.asarray(units), return_inverse=True)[1]
@@ -60,7 +60,7 @@ def auc_interval(labels, p_fake, units, seed: int = 0) -> list[float] | None:
         labels: (N,) 0 = real, 1 = fake.
         p_fake: (N,) scores.
         units: (N,) unit of each image.
-        seed: of the draws.
+        seed: of the resampling.
     """
     labels, p_fake = np.asarray(labels), np.asarray(p_fake)
     names, index = np.unique(np.asarray(units), return_inverse=True)
@@ -81,8 +81,8 @@ def _interval(statistic: Callable[[np.ndarray], float], n_units: int, seed: int)
     if n_units < MIN_UNITS:
         return None
     rng = np.random.default_rng(seed)
-    draws = [statistic(np.bincount(rng.integers(n_units, size=n_units), minlength=n_units)) for _ in range(DRAWS)]
-    return [float(edge) for edge in np.nanpercentile(draws, PERCENTILES)] if np.isfinite(draws).any() else None
+    resamples = [statistic(np.bincount(rng.integers(n_units, size=n_units), minlength=n_units)) for _ in range(DRAWS)]
+    return [float(edge) for edge in np.nanpercentile(resamples, PERCENTILES)] if np.isfinite(resamples).any() else None
 
 
 def pooled_interval(scores: pd.DataFrame) -> tuple[list[float] | None, str]:
