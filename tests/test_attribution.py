@@ -121,6 +121,7 @@ def evaluated(data, fitted, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.integration
 def test_a_fit_leaves_every_score_as_it_was(fitted):
     folder, before = fitted
     after, pixels = hub.load_checkpoint(folder).model, torch.randn(3, 3, 64, 64)
@@ -129,17 +130,20 @@ def test_a_fit_leaves_every_score_as_it_was(fitted):
         assert all(torch.equal(a, b) for a, b in zip(before.score(pixels), after.score(pixels)[:2], strict=True))
 
 
+@pytest.mark.integration
 def test_a_fit_is_measured_on_the_validation_split_and_on_collections_left_out(fitted):
     parts = json.loads((fitted[0] / "attribution.json").read_text())["parts"]
     assert set(parts) == {"collections left out", "validation"}
     assert parts["validation"]["accuracy_named"] >= 0.8 <= parts["validation"]["accuracy"]
 
 
+@pytest.mark.integration
 def test_a_fitted_checkpoint_names_the_family(fitted):
     verdict = Detector.from_pretrained(fitted[0]).predict(picture(77, TINTS["stylegan2"]))
     assert next(iter(verdict.generator)) == "GAN"
 
 
+@pytest.mark.integration
 def test_an_evaluation_measures_the_naming_of_families(evaluated):
     attribution = json.loads((evaluated / "report.json").read_text())["attribution"]
     assert attribution["families"] == THREE and set(attribution["tiers"]) == {"clean", "web"}
@@ -148,6 +152,7 @@ def test_an_evaluation_measures_the_naming_of_families(evaluated):
     assert "## Families of generators" in (evaluated / "report.md").read_text()
 
 
+@pytest.mark.integration
 def test_page_and_card_show_how_often_families_are_named_rightly(evaluated, fitted):
     report = json.loads((evaluated / "report.json").read_text())
     assert "Family of generators" in to_html([report | {"date": "2026"}])
@@ -157,6 +162,7 @@ def test_page_and_card_show_how_often_families_are_named_rightly(evaluated, fitt
     assert f"named for {clean['n_named']} of 48 fakes of a known family, rightly in " in card
 
 
+@pytest.mark.integration
 def test_where_families_cannot_be_told_the_checkpoint_names_none(data, tmp_path, capsys):
     folder = hub.save_checkpoint(network([4.0, 1.0, 0.0], families=THREE), tmp_path / "m")
     before = hub.load_checkpoint(folder).model
@@ -168,6 +174,7 @@ def test_where_families_cannot_be_told_the_checkpoint_names_none(data, tmp_path,
         assert after.config.families == [] and torch.equal(before.score(pixels)[0], after.score(pixels)[0])
 
 
+@pytest.mark.integration
 def test_what_cannot_be_learned_is_said_in_one_line(data, tmp_path, capsys):
     assert attribute.main(["--model", str(tmp_path), "--data", str(data / "colours")]) == 2
     folder = hub.save_checkpoint(network(), tmp_path / "m")
