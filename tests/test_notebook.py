@@ -30,7 +30,7 @@ def test_the_notebook_looks_trains_reads_and_pushes(stand_in, tmp_path, monkeypa
     texts = [str(output) for cell in cells for output in cell.outputs]
     assert not [text for text in texts if "Traceback" in text or "SystemExit" in text]
     pictures = [output for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})]
-    assert len(pictures) == 4 and any("JPEG quality guessed" in text for text in texts)
+    assert len(pictures) == 4 and any("JPEG quality estimated" in text for text in texts)
     repo = stand_in.repo("lab/notebook")
     card = ModelCard(repo.files["README.md"].data.decode())
     assert list(repo.tags) == ["v1"] and "report.json" in repo.files and card.data.eval_results

@@ -92,7 +92,7 @@ def risk_coverage(tiers: dict[str, dict], path: Path) -> None:
              title="Risk and coverage; dot: with the unsure band", xlim=(-0.01, 1.01))  # fmt: skip
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
-    axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
     axes.grid(True)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center")
     save(figure, path)
