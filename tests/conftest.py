@@ -11,6 +11,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: a core a worker, else their idle threads spin
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hub_stand_in import TOKEN, Hub

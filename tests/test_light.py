@@ -184,6 +184,7 @@ def test_the_extra_dev_is_what_the_tests_need():
     assert specifiers(PROJECT["optional-dependencies"]["dev"]) == listed
 
 
+@pytest.mark.integration
 @pytest.mark.slow  # installs the base dependencies in an empty environment
 def test_an_installed_package_answers_in_an_empty_environment(tmp_path):
     venv.create(tmp_path / "venv", with_pip=True)

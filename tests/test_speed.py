@@ -32,6 +32,7 @@ def test_a_training_that_cannot_run_ends_in_one_line(tmp_path, capsys):
     assert "nowhere" in message and "\n" not in message and "Traceback" not in message
 
 
+@pytest.mark.integration
 @pytest.mark.slow  # minutes: a training for each row
 def test_the_command_prints_images_a_second_of_every_row(tmp_path, capsys):
     from test_finetune import make_data
