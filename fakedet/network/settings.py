@@ -104,6 +104,8 @@ class Settings:
             one view: its centre first, then its ends. They come first; crops fill the rest. 0 is off.
         crop_scale: Images whose short side exceeds this many view sides are scaled down to it before crops are cut.
             0 is off: crops have the image's own resolution.
+        trim_borders: Borders of one colour (bars, frames, captions; see `borders`) are cut off before the views are
+            made, if they take at most this share of the area, 0..0.9. 0 is off.
         squash: Resize the whole image to one square view instead of cropping, as most classifiers do; for comparison.
         families: Names of the generator families of the second output, for images that are called AI-generated.
             Empty: there is no such output. Tiny images have none.
@@ -139,6 +141,7 @@ class Settings:
     stability_flip: str = "threshold"
     whole_views: int = 0
     crop_scale: float = 0.0
+    trim_borders: float = 0.0
     squash: bool = False
     families: list[str] = field(default_factory=list)
     family_temperature: float = 1.0
@@ -211,6 +214,7 @@ class Settings:
         require("whole_views", whole(self.whole_views, 0, self.max_views), "a whole number from 0 to max_views")
         scale = number(self.crop_scale, 0, 64) and not 0 < self.crop_scale < 1
         require("crop_scale", scale, "0, or a number from 1 to 64")
+        require("trim_borders", number(self.trim_borders, 0, 0.9), "a number from 0 to 0.9")
         require("squash", isinstance(self.squash, bool), "true or false")
         require("aggregate", self.aggregate in ("mean", "max"), "'mean' or 'max'")
         for key, low in (("image_mean", -10), ("image_std", 1e-6)):
