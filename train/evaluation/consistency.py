@@ -99,24 +99,48 @@ def _contradictory(verdicts) -> bool:
 def consistency_figures(table: pd.DataFrame) -> dict:
     """Computes the figures of a table of `score_variants`.
 
-    A picture is contradicted by a variant if one of the two is "real" and the other "fake"; "unsure" contradicts
-    nothing.
+    Two versions of an image contradict each other if one is answered "real" and the other "fake".
 
     Returns:
-        `n`, `n_real`, `n_fake` images. `variants`: per variant `variant`, `words`, `n` images that it changes,
-        `median_shift` and `median_abs_shift` of p_fake against the original, `n_contradicted`, `to_fake` and `to_real`
-        (images whose answer goes from real to fake, and back), `contradicted` (share of n), `unsure` (share), and
-        `unsure_original` (share of the same images as they are). `overall`: `median_abs_shift` over all variants,
-        `n_against_original` (images that some variant contradicts) and its share `against_original`, and
-        `n_contradicted` (images of which any two versions, original or not, contradict each other) and its share
-        `contradicted`, also by class: `contradicted_real`, `contradicted_fake`.
+        `n`, `n_real`, `n_fake` images; `variants`, see `variant_rows`; and `overall`: `median_abs_shift` over all
+        variants, `n_against_original` (images that some variant contradicts) and its share `against_original`,
+        `n_contradicted` (images of which any two versions contradict each other) and its share `contradicted`, the same
+        share by class (`contradicted_real`, `contradicted_fake`), and `contradicted_once`, without the stability check.
     """
-    originals = table[table["variant"] == ORIGINAL].set_index("index")
-    others = table[table["variant"] != ORIGINAL].join(originals[["p_fake", "verdict"]], on="index", rsuffix="_original")
-    others["shift"] = others["p_fake"] - others["p_fake_original"]
-    pair = others["verdict_original"] + others["verdict"]
-    others["to_fake"], others["to_real"] = pair == "realfake", pair == "fakereal"
-    others["flipped"] = others["to_fake"] | others["to_real"]
+    others = _against_originals(table)
+    labels = table.groupby("index")["label"].first()
+    torn, torn_once = (table.groupby("index")[key].agg(_contradictory) for key in ("verdict", "verdict_once"))
+    flipped = others.groupby("index")["flipped"].any()
+    return {
+        "n": len(labels),
+        "n_real": int((labels == 0).sum()),
+        "n_fake": int((labels == 1).sum()),
+        "variants": variant_rows(others),
+        "overall": {
+            "median_abs_shift": _mean(others["shift"].abs().median()),
+            "n_against_original": int(flipped.sum()),
+            "against_original": _mean(flipped.reindex(labels.index, fill_value=False).mean()),
+            "n_contradicted": int(torn.sum()),
+            "contradicted": _mean(torn.mean()),
+            "contradicted_real": _mean(torn[labels == 0].mean()),
+            "contradicted_fake": _mean(torn[labels == 1].mean()),
+            "contradicted_once": _mean(torn_once.mean()),
+        },
+    }
+
+
+def variant_rows(others: pd.DataFrame) -> list[dict]:
+    """The figures of each variant.
+
+    Args:
+        others: From `_against_originals`.
+
+    Returns:
+        Rows with `variant`, `words`, `n` images that it changes, `median_shift` and `median_abs_shift` of p_fake
+        against the original, `to_fake` and `to_real` (images whose answer goes from real to fake, and back),
+        `n_contradicted` and `contradicted` (their sum and its share), `unsure` (share without the stability check) and
+        `unsure_original` (the same for the originals of these images).
+    """
     rows = []
     for name, (_, words) in VARIANTS.items():
         own = others[others["variant"] == name]
@@ -125,26 +149,23 @@ def consistency_figures(table: pd.DataFrame) -> dict:
         rows.append({
             "variant": name, "words": words, "n": len(own), "median_shift": float(own["shift"].median()),
             "median_abs_shift": float(own["shift"].abs().median()), "n_contradicted": int(own["flipped"].sum()),
-            "to_fake": int(own["to_fake"].sum()), "to_real": int(own["to_real"].sum()),
-            "contradicted": float(own["flipped"].mean()), "unsure": float((own["verdict"] == "unsure").mean()),
-            "unsure_original": float((own["verdict_original"] == "unsure").mean()),
+            "to_fake": int((own["flipped"] & (own["verdict"] == "fake")).sum()),
+            "to_real": int((own["flipped"] & (own["verdict"] == "real")).sum()),
+            "contradicted": float(own["flipped"].mean()), "unsure": float((own["verdict_once"] == "unsure").mean()),
+            "unsure_original": float((own["verdict_once_original"] == "unsure").mean()),
         })  # fmt: skip
-    answers = table.groupby("index")["verdict"].agg(set)
-    both = answers.map(_contradictory)
-    flipped = others.groupby("index")["flipped"].any()
-    label = originals["label"].reindex(both.index)
-    return {
-        "n": len(originals),
-        "n_real": int((originals["label"] == 0).sum()),
-        "n_fake": int((originals["label"] == 1).sum()),
-        "variants": rows,
-        "overall": {
-            "median_abs_shift": float(others["shift"].abs().median()) if len(others) else None,
-            "n_against_original": int(flipped.sum()),
-            "against_original": float(flipped.sum() / len(both)) if len(both) else None,
-            "n_contradicted": int(both.sum()),
-            "contradicted": float(both.mean()) if len(both) else None,
-            **{f"contradicted_{name}": float(both[label == value].mean()) if (label == value).any() else None
-               for value, name in enumerate(("real", "fake"))},
-        },
-    }  # fmt: skip
+    return rows
+
+
+def _against_originals(table: pd.DataFrame) -> pd.DataFrame:
+    """The variants beside their originals, with `shift` of p_fake and whether they contradict them (`flipped`)."""
+    originals = table[table["variant"] == ORIGINAL].set_index("index")[["p_fake", "verdict", "verdict_once"]]
+    others = table[table["variant"] != ORIGINAL].join(originals, on="index", rsuffix="_original")
+    pairs = zip(others["verdict"], others["verdict_original"], strict=True)
+    return others.assign(
+        shift=others["p_fake"] - others["p_fake_original"], flipped=[_contradictory(pair) for pair in pairs]
+    )
+
+
+def _mean(value) -> float | None:
+    return None if pd.isna(value) else float(value)

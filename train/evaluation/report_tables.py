@@ -65,3 +65,32 @@ def hard_kinds(tiers: dict[str, dict]) -> list[str]:
               *(f"called fake, {name}" for name in others)]  # fmt: skip
     text = f"Verdicts on photographs that are easily taken for AI-generated, tier {first}. "
     return ["## Hard kinds of photographs", text + "A photograph of several kinds counts in each.", table(header, rows)]
+
+
+def consistency(report: dict, pictures: set[str]) -> list[str]:
+    """Returns the section on one picture in many variants as Markdown; [] where it was not measured."""
+    figures = report.get("consistency")
+    if not figures:
+        return []
+    overall = figures["overall"]
+    text = (
+        f"{figures['n_real']:,} photographs and {figures['n_fake']:,} AI pictures, sources in turn, each as it is and "
+    )
+    text += "as people pass it on. The answers are those of the page: with the stability check. A variant contradicts "
+    text += (
+        'the original if one of the two answers is "real" and the other "fake". "Unsure" is counted before that check.'
+    )
+    rows = [
+        [row["words"], row["n"], f"{row['median_shift']:+.3f}", f"{row['median_abs_shift']:.3f}", row["to_fake"],
+         row["to_real"], f"{row['contradicted']:.1%}", f"{row['unsure']:.1%}"]
+        for row in figures["variants"]
+    ]  # fmt: skip
+    header = ["variant", "images", "median shift of p_fake", "median absolute shift", "real to fake", "fake to real",
+              "contradicted", "unsure"]  # fmt: skip
+    total = f"All variants together: median absolute shift {number(overall['median_abs_shift'], 3)}; "
+    total += f"{overall['n_against_original']} images are contradicted by a variant, {overall['n_contradicted']} "
+    total += (
+        f"({overall['contradicted']:.1%}) by any two versions; without the check {overall['contradicted_once']:.1%}."
+    )
+    plot = ["![Consistency](consistency.png)"] if "consistency.png" in pictures else []
+    return ["## The same picture, the same answer", text, *plot, table(header, rows), total]
