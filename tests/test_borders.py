@@ -89,6 +89,7 @@ NO_BORDERS = {
     "one colour": Image.new("RGB", (400, 300), "white"),
     "more border than is allowed": framed((2400, 1600), (900, 600)),
     "little would remain": framed((200, 100), (0, 40), "black", PHOTO.resize((200, 20))),
+    "next to nothing inside": framed((300, 200), (0, 100), "black", PHOTO.resize((300, 5))),
     "hairline": framed((600, 402), (0, 2)),
 }
 

@@ -68,6 +68,8 @@ def _depth(image: Image.Image, box: Box, edge: str, skip: int) -> int:
     The first `skip` rows are not looked at: they may be the blurred end of another border.
     """
     side = box[3] - box[1] if edge in ("top", "bottom") else box[2] - box[0]
+    if side <= skip:
+        return 0
     first = _rows(image, box, edge, skip, skip + 1)
     colour = np.median(first[0], axis=0)
     if _shares(first, colour)[0] < PLAIN:
@@ -104,7 +106,9 @@ def _rows(image: Image.Image, box: Box, edge: str, start: int, end: int) -> np.n
         "left": (left + start, top, left + end, bottom),
         "right": (right - end, top, right - start, bottom),
     }[edge]
-    pixels = np.asarray(image.crop(strip))
-    rows = pixels if edge in ("top", "bottom") else pixels.swapaxes(0, 1)
-    rows = rows[:, :: max(1, rows.shape[1] // SAMPLES)]
+    across = edge in ("top", "bottom")
+    samples = min(SAMPLES, right - left if across else bottom - top)
+    size = (samples, end - start) if across else (end - start, samples)
+    pixels = np.asarray(image.resize(size, Image.Resampling.NEAREST, box=strip))
+    rows = pixels if across else pixels.swapaxes(0, 1)
     return rows if edge in ("top", "left") else rows[::-1]
