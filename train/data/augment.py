@@ -33,7 +33,6 @@ class Augment:
         jpeg: Odds of one round of JPEG or WebP at `quality_range`; a second round follows half as often.
         rotate: Odds of a rotation by up to 8 degrees.
         color: Odds of brightness and contrast changes by up to 20 %.
-        grey: Odds of losing colour: all of it, or (half of the times) a part.
         flip: Odds of mirroring left to right.
     """
 
@@ -48,7 +47,6 @@ class Augment:
     quality_range: tuple[Quality, Quality] = (30, 98)
     rotate: Odds = 0.0
     color: Odds = 0.0
-    grey: Odds = 0.0
     flip: Odds = 0.5
 
     def __post_init__(self):
@@ -97,8 +95,6 @@ def augment(image: Image.Image, rng: np.random.Generator, settings: Augment) -> 
     if rng.random() < settings.color:
         image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.8, 1.2))
         image = ImageEnhance.Contrast(image).enhance(rng.uniform(0.8, 1.2))
-    if settings.grey and rng.random() < settings.grey:  # no draw at 0: samples of former configs stay the same
-        image = ImageEnhance.Color(image).enhance(max(0.0, rng.uniform(-0.8, 0.8)))
     if rng.random() < settings.blur:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.5)))
     if rng.random() < settings.noise:
