@@ -160,7 +160,8 @@ def variant_rows(others: pd.DataFrame) -> list[dict]:
 def _against_originals(table: pd.DataFrame) -> pd.DataFrame:
     """The variants beside their originals, with `shift` of p_fake and whether they contradict them (`flipped`)."""
     originals = table[table["variant"] == ORIGINAL].set_index("index")[["p_fake", "verdict", "verdict_once"]]
-    others = table[table["variant"] != ORIGINAL].join(originals, on="index", rsuffix="_original")
+    originals = originals.add_suffix("_original")
+    others = table[table["variant"] != ORIGINAL].join(originals, on="index")
     pairs = zip(others["verdict"], others["verdict_original"], strict=True)
     return others.assign(
         shift=others["p_fake"] - others["p_fake_original"], flipped=[_contradictory(pair) for pair in pairs]
