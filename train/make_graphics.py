@@ -4,9 +4,9 @@
     python train/make_graphics.py --output_dir data/graphics_made --split test --count 300
 
 Chromium renders pages, chats, terminals and slides; matplotlib draws charts, diagrams and maps; Pillow draws documents,
-logos, memes, comics, game frames, renders and paintings. The styles of the split `test` never appear in `train`. Writes
-SPLIT.parquet with the columns image, label (-1), content, source (the style) and generator ("made"), which train/kinds.py
-reads. The same seed gives the same pictures, up to the versions of Chromium, matplotlib and the fonts.
+logos, memes, comics, game frames, renders and paintings. The styles of the split `test` never appear in `train`.
+Writes SPLIT.parquet with the columns image, label (-1), content, source (the style) and generator ("made"), which
+train/kinds.py reads. The same seed gives the same pictures, up to the versions of Chromium, matplotlib and the fonts.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def rows(split: str, count: int, seed: int, photos: Photographs) -> Iterator[dic
     with browser() as render:
         for number in tqdm(range(count), desc=f"Graphics of {split}", unit="images"):
             style, file = own[number % len(own)], io.BytesIO()
-            image = make(style, Random(f"{seed} {split} {number}"), photos, render)
+            image = make(style, Random(f"{seed} {split} {number}"), photos, render)  # noqa: S311
             image.save(file, "JPEG", quality=95, subsampling=0)  # as the catalogue stores its pictures
             facts = {"content": content_of(style), "source": f"made_{style}", "generator": "made", "label": -1}
             yield {"image": {"bytes": file.getvalue(), "path": f"{style}_{number}.jpg"}, **facts}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -82,10 +83,11 @@ def flow(rng: Random, noise: np.random.Generator, axes) -> None:
     """A diagram of boxes and arrows."""
     axes.axis("off")
     places = [(noise.uniform(0, 1), 1 - row / 7) for row in range(rng.randint(4, 8))]
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "lw": rng.uniform(0.8, 2.5)})
     for x, y in places:
-        look = {"boxstyle": rng.choice(("round", "square", "sawtooth", "circle")), "fc": rng.choice(("w", "lightblue", "wheat"))}
+        shape, fill = rng.choice(("round", "square", "sawtooth", "circle")), rng.choice(("w", "lightblue", "wheat"))
+        look = {"boxstyle": shape, "fc": fill}
         axes.text(x, y, name(rng), ha="center", va="center", bbox=look, fontsize=rng.randint(7, 13), color="k")
 
 

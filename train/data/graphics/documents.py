@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
-from train.data.graphics.words import colour, name, number, paragraph, sentence, word
+from train.data.graphics.words import FONTS, colour, name, number, paragraph, sentence, word
 
 Photo = Callable[[], Image.Image | None]
 
@@ -19,8 +19,7 @@ def font_files() -> list[str]:
     """Files of the DejaVu fonts, which come with matplotlib, and of the Liberation fonts where they are installed."""
     from matplotlib.font_manager import fontManager
 
-    families = ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "Liberation Sans", "Liberation Serif", "Liberation Mono")
-    return sorted(entry.fname for entry in fontManager.ttflist if entry.name in families)
+    return sorted(entry.fname for entry in fontManager.ttflist if entry.name in FONTS)
 
 
 def font(rng: Random, size: int) -> ImageFont.FreeTypeFont:
@@ -28,7 +27,7 @@ def font(rng: Random, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(rng.choice(font_files()), size)
 
 
-def write(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], text: str, style, fill, leading: float = 1.3) -> int:
+def write(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], text: str, style, fill, leading=1.3) -> int:
     """Writes text into a box (left, top, right, bottom), broken into lines; returns the y below it."""
     left, top, right, bottom = box
     line = ""
@@ -126,9 +125,9 @@ def caption(rng: Random, photo: Photo) -> Image.Image:
     width, height = rng.choice(((600, 600), (800, 600), (640, 800), (500, 400)))
     image = backdrop(rng, photo, (width, height))
     draw, letters = ImageDraw.Draw(image), font(rng, width // rng.randint(10, 15))
+    outline = {"stroke_width": max(2, width // 200), "stroke_fill": "black"}
     for y, anchor in ((10, "ma"), (height - 10, "md")):
-        text = sentence(rng, 2, 5).upper()
-        draw.text((width / 2, y), text, "white", letters, anchor=anchor, stroke_width=max(2, width // 200), stroke_fill="black")
+        draw.text((width / 2, y), sentence(rng, 2, 5).upper(), "white", letters, anchor=anchor, **outline)
     return image
 
 
@@ -138,15 +137,17 @@ def panels(rng: Random, photo: Photo) -> Image.Image:
     image = Image.new("RGB", (width, rows * height), "white")
     draw, letters = ImageDraw.Draw(image), font(rng, width // 22)
     for row in range(rows):
-        image.paste(backdrop(rng, photo, (width // 2, height)), (rng.choice((0, 0, width // 2)) if rows < 3 else 0, row * height))
-        write(draw, (width // 2 + 15, row * height + 20, width - 10, (row + 1) * height), sentence(rng), letters, "black")
+        top, box = row * height, (width // 2 + 15, row * height + 20, width - 10, (row + 1) * height)
+        image.paste(backdrop(rng, photo, (width // 2, height)), (0, top))
+        write(draw, box, sentence(rng), letters, "black")
     return image
 
 
 def quote(rng: Random, photo: Photo) -> Image.Image:
     """A card with a quotation on a colour or a darkened photograph."""
     side = rng.randint(500, 1080)
-    back = backdrop(rng, photo, (side, side)).filter(ImageFilter.GaussianBlur(side / 60)).point(lambda value: value // 2)
+    back = backdrop(rng, photo, (side, side)).filter(ImageFilter.GaussianBlur(side / 60))
+    back = back.point(lambda value: value // 2)
     image = back if rng.random() < 0.3 else Image.new("RGB", (side, side), colour(rng, (0.1, 0.9)))
     box, fill = (side // 8, side // 4, 7 * side // 8, side), "white" if np.asarray(image).mean() < 128 else "#111"
     write(ImageDraw.Draw(image), box, paragraph(rng, 2), font(rng, side // rng.randint(12, 20)), fill)

@@ -31,7 +31,7 @@ def page(rng: Random, body: str, css: str = "", colours: dict | None = None) -> 
         f"font:{size}px/{rng.uniform(1.2, 1.7):.2f} '{own['font']}'}}h1,h2,h3{{color:{own['accent']}}}"
         f".soft{{background:{own['soft']}}}.accent{{background:{own['accent']};color:#fff}}"
         f".pad{{padding:{rng.randint(6, 26)}px}}.row{{display:flex;gap:{rng.randint(4, 22)}px}}"
-        f"td,th{{padding:{rng.randint(3, 12)}px;border-bottom:1px solid {own['soft']};text-align:left}}img{{max-width:100%}}"
+        f"td,th{{padding:{rng.randint(3, 12)}px;border-bottom:1px solid {own['soft']};text-align:left}}"
     )
     return f"<!doctype html><meta charset=utf-8><style>{base}{css}</style><body>{body}"
 
@@ -49,7 +49,8 @@ def article(rng: Random, photo: Photo) -> str:
     parts = "".join(f"<h2>{sentence(rng, 3, 6)}</h2><p>{paragraph(rng, rng.randint(2, 6))}</p>" for _ in range(5))
     hero = picture(photo, rng, height=rng.randint(80, 160)) if rng.random() < 0.3 else ""
     menu = "".join(f"<span>{name(rng)}</span>" for _ in range(rng.randint(3, 7)))
-    return page(rng, f"<div class='row accent pad'>{menu}</div><div class=pad><h1>{sentence(rng)}</h1>{hero}{parts}</div>")
+    text = f"<div class=pad><h1>{sentence(rng)}</h1>{hero}{parts}</div>"
+    return page(rng, f"<div class='row accent pad'>{menu}</div>{text}")
 
 
 def table(rng: Random, photo: Photo) -> str:
@@ -57,7 +58,8 @@ def table(rng: Random, photo: Photo) -> str:
     columns = rng.randint(3, 9)
     head = "".join(f"<th class=soft>{word(rng)}</th>" for _ in range(columns))
     rows = "".join(f"<tr>{''.join(f'<td>{number(rng)}</td>' for _ in range(columns))}</tr>" for _ in range(30))
-    return page(rng, f"<div class=pad><h2>{sentence(rng, 2, 5)}</h2><table width=100%><tr>{head}</tr>{rows}</table></div>")
+    title = f"<h2>{sentence(rng, 2, 5)}</h2>"
+    return page(rng, f"<div class=pad>{title}<table width=100%><tr>{head}</tr>{rows}</table></div>")
 
 
 def terminal(rng: Random, photo: Photo) -> str:
@@ -67,7 +69,8 @@ def terminal(rng: Random, photo: Photo) -> str:
     own["text"] = "#333" if own["back"] == "#fdf6e3" else rng.choice(("#eee", "#33ff66", "#d4d4d4", "#ffb000"))
     lines = []
     for _ in range(60):
-        prompt = f"<b style='color:{own['accent']}'>{word(rng)}@{word(rng)}:~$</b> {word(rng)} --{word(rng)} {number(rng)}"
+        host = f"<b style='color:{own['accent']}'>{word(rng)}@{word(rng)}:~$</b>"
+        prompt = f"{host} {word(rng)} --{word(rng)} {number(rng)}"
         output = " ".join(f"{word(rng)}={number(rng)}" for _ in range(rng.randint(1, 6)))
         lines.append(prompt if rng.random() < 0.3 else escape(output))
     return page(rng, f"<pre style='margin:8px'>{chr(10).join(lines)}</pre>", colours=own)
@@ -79,11 +82,12 @@ def code(rng: Random, photo: Photo) -> str:
     lines = []
     for at in range(1, 60):
         key = rng.choice(("def", "return", "if", "for", "const", "let", "import", "class", "while"))
-        text = f"<b style='color:{own['accent']}'>{key}</b> {word(rng)}(<i style='color:{own['second']}'>'{word(rng)}'</i>)"
+        call = f"{word(rng)}(<i style='color:{own['second']}'>'{word(rng)}'</i>)"
+        text = f"<b style='color:{own['accent']}'>{key}</b> {call}"
         lines.append(f"{at:3d}  {'    ' * rng.randint(0, 3)}{text if rng.random() < 0.8 else ''}")
     files = "".join(f"<div>{word(rng)}.{rng.choice(('py', 'ts', 'md'))}</div>" for _ in range(25))
-    body = f"<div class=row><div class='soft pad' style='width:180px'>{files}</div><pre>{chr(10).join(lines)}</pre></div>"
-    return page(rng, body, colours=own)
+    side = f"<div class='soft pad' style='width:180px'>{files}</div>"
+    return page(rng, f"<div class=row>{side}<pre>{chr(10).join(lines)}</pre></div>", colours=own)
 
 
 def phone_chat(rng: Random, photo: Photo) -> str:
@@ -103,8 +107,8 @@ def phone_chat(rng: Random, photo: Photo) -> str:
 def phone_feed(rng: Random, photo: Photo) -> str:
     """Posts of a social network on a phone."""
     posts = "".join(
-        f"<div class=pad><b>{name(rng)}</b> <small>@{word(rng)} · {rng.randint(1, 23)} h</small><p>{paragraph(rng, 2)}</p>"
-        f"<small>♡ {rng.randint(1, 999)} ⟲ {rng.randint(1, 99)}</small></div><hr>"
+        f"<div class=pad><b>{name(rng)}</b> <small>@{word(rng)} · {rng.randint(1, 23)} h</small>"
+        f"<p>{paragraph(rng, 2)}</p><small>♡ {rng.randint(1, 999)} ⟲ {rng.randint(1, 99)}</small></div><hr>"
         for _ in range(6)
     )
     return page(rng, f"<div class='accent pad'>{name(rng)}</div>{posts}")
@@ -124,11 +128,10 @@ def dashboard(rng: Random, photo: Photo) -> str:
     """Tiles with numbers and bars."""
     tiles = []
     for _ in range(9):
-        bars = "".join(
-            f"<div class=accent style='flex:1;height:{rng.randint(10, 90)}px;align-self:flex-end'></div>" for _ in range(9)
-        )
-        tiles.append(f"<div class='soft pad'><small>{word(rng)}</small><h2>{number(rng)}</h2><div class=row>{bars}</div></div>")
-    css = ".grid{display:grid;grid-template-columns:repeat(3,1fr);gap:14px}"
+        bars = "".join(f"<div class='bar accent' style='height:{rng.randint(10, 90)}px'></div>" for _ in range(9))
+        head = f"<small>{word(rng)}</small><h2>{number(rng)}</h2>"
+        tiles.append(f"<div class='soft pad'>{head}<div class=row>{bars}</div></div>")
+    css = ".bar{flex:1;align-self:flex-end}.grid{display:grid;grid-template-columns:repeat(3,1fr);gap:14px}"
     return page(rng, f"<div class='pad grid'>{''.join(tiles)}</div>", css)
 
 
@@ -136,7 +139,8 @@ def shop(rng: Random, photo: Photo) -> str:
     """A shop's list of products, with text beside small pictures."""
     items = "".join(
         f"<div class='row pad'><div style='width:90px'>{picture(photo, rng, '90px', 70)}</div>"
-        f"<div><b>{name(rng)}</b><br>{sentence(rng)}<br>{number(rng)} <span class='accent pad'>{word(rng)}</span></div></div>"
+        f"<div><b>{name(rng)}</b><br>{sentence(rng)}<br>{number(rng)} "
+        f"<span class='accent pad'>{word(rng)}</span></div></div>"
         for _ in range(8)
     )
     return page(rng, f"<div class='accent pad'>{name(rng)}</div><div>{items}</div>")
@@ -144,21 +148,25 @@ def shop(rng: Random, photo: Photo) -> str:
 
 def form(rng: Random, photo: Photo) -> str:
     """A form to fill in."""
-    fields = "".join(f"<p><label>{name(rng)}</label><br><input style='width:60%' value='{word(rng)}'></p>" for _ in range(9))
-    return page(rng, f"<div class=pad><h1>{sentence(rng, 2, 4)}</h1>{fields}<button class='accent pad'>{word(rng)}</button></div>")
+    entry = "<p><label>{}</label><br><input style='width:60%' value='{}'></p>"
+    fields = "".join(entry.format(name(rng), word(rng)) for _ in range(9))
+    button = f"<button class='accent pad'>{word(rng)}</button>"
+    return page(rng, f"<div class=pad><h1>{sentence(rng, 2, 4)}</h1>{fields}{button}</div>")
 
 
 def slide(rng: Random, photo: Photo) -> str:
     """A slide with a title and points."""
     points = "".join(f"<li>{sentence(rng, 3, 9)}</li>" for _ in range(rng.randint(2, 6)))
     css = "h1{font-size:52px}li{font-size:30px;margin:14px}"
-    return page(rng, f"<div class='accent' style='height:14px'></div><div class=pad><h1>{sentence(rng, 2, 6)}</h1><ul>{points}</ul></div>", css)
+    text = f"<div class=pad><h1>{sentence(rng, 2, 6)}</h1><ul>{points}</ul></div>"
+    return page(rng, f"<div class='accent' style='height:14px'></div>{text}", css)
 
 
 def slide_columns(rng: Random, photo: Photo) -> str:
     """A slide of two columns, one of them in colour."""
     points = "".join(f"<p>{sentence(rng, 4, 10)}</p>" for _ in range(4))
-    left = f"<div class='accent pad' style='width:40%;height:100vh'><h1 style='color:#fff'>{sentence(rng, 2, 5)}</h1></div>"
+    title = f"<h1 style='color:#fff'>{sentence(rng, 2, 5)}</h1>"
+    left = f"<div class='accent pad' style='width:40%;height:100vh'>{title}</div>"
     return page(rng, f"<div class=row>{left}<div class=pad style='font-size:24px'>{points}</div></div>")
 
 

@@ -33,7 +33,8 @@ def sprites(rng: Random, photo: Photo) -> Image.Image:
     sheet = np.empty((count * side, count * side, 3), np.uint8)
     for row, column in np.ndindex(count, count):
         half = noise.integers(0, len(palette), (side, side // 2)) * (noise.random((side, side // 2)) < 0.6)
-        sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = palette[np.hstack([half, half[:, ::-1]])]
+        place = np.s_[row * side : (row + 1) * side, column * side : (column + 1) * side]
+        sheet[place] = palette[np.hstack([half, half[:, ::-1]])]
     return Image.fromarray(sheet).resize((rng.randint(400, 900),) * 2, Image.Resampling.NEAREST)
 
 
@@ -131,4 +132,5 @@ def comic(rng: Random, photo: Photo) -> Image.Image:
 STYLES: dict[str, Callable[[Random, Photo], Image.Image]] = {
     own.__name__: own for own in (hills, sprites, tiles, spheres, strokes, comic)
 }
-CONTENT = {"hills": "illustration", "sprites": "game", "tiles": "game", "spheres": "render", "strokes": "painting", "comic": "comic"}
+CONTENT = {"hills": "illustration", "sprites": "game", "tiles": "game", "spheres": "render"}
+CONTENT |= {"strokes": "painting", "comic": "comic"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from colorsys import hls_to_rgb
 from random import Random
 
-SYLLABLES = "an ber cal dor el fin gar hol ist jun kel lor mas nor os pal quin ros sel tor ul ven wil xan yor zen".split()
+SYLLABLES = "an ber cal dor el fin gar hol ist jun kel lor mas nor os pal quin ros sel tor ul ven wil yor zen".split()
 SHORT = "a the of to in is for and on at by we it as or no new all".split()
 UNITS = ("%", " km", " °C", " kg", " $", " €", " ms", " GB", "")
 FONTS = ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "Liberation Sans", "Liberation Serif", "Liberation Mono")
