@@ -17,7 +17,8 @@ MODEL_TYPE = "fakedet"
 # Keys that transformers writes into config.json beside the settings; none of them changes a score.
 FOREIGN_KEYS = frozenset(
     "_name_or_path architectures auto_map chunk_size_feed_forward dtype id2label is_encoder_decoder label2id "
-    "model_type output_attentions output_hidden_states problem_type return_dict torch_dtype transformers_version".split()
+    "model_type output_attentions output_hidden_states problem_type return_dict torch_dtype "
+    "transformers_version".split()
 )
 
 
