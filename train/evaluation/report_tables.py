@@ -65,3 +65,16 @@ def hard_kinds(tiers: dict[str, dict]) -> list[str]:
               *(f"called fake, {name}" for name in others)]  # fmt: skip
     text = f"Verdicts on photographs that are easily taken for AI-generated, tier {first}. "
     return ["## Hard kinds of photographs", text + "A photograph of several kinds counts in each.", table(header, rows)]
+
+
+def ai_edits(tiers: dict[str, dict]) -> list[str]:
+    """Returns the section on photographs that a generator redrew; [] where the data name none."""
+    found = {name: tier["ai_edits"] for name, tier in tiers.items() if tier.get("ai_edits")}
+    if not found:
+        return []
+    header = ["tier", "pictures", "called fake", "called real", "unsure", "AUC against all photographs"]
+    keys = ("n", "called_fake", "called_real", "unsure", "auc")
+    return [
+        "## AI edits of photographs",
+        table(header, [[name, *(own[key] for key in keys)] for name, own in found.items()]),
+    ]
