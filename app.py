@@ -187,10 +187,11 @@ def build_app(host: str = "127.0.0.1", port: int = 7860) -> FastAPI:
     waiting = int(setting("FAKEDET_QUEUE", 32))
     running = int(setting("FAKEDET_CONCURRENCY", 2))
     answer_seconds, decode_seconds = setting("FAKEDET_ANSWER_SECONDS", 60), setting("FAKEDET_DECODE_SECONDS", 5)
+    feedback = load_feedback(limits)
     served = load_detector(os.environ.get("FAKEDET_MODEL", "").strip() or None, limits)
     print(served.why, flush=True)
     scorer = Scorer(served.detector, running, answer_seconds, decode_seconds)
-    demo = build_demo(served, scorer, load_feedback(limits))
+    demo = build_demo(served, scorer, feedback)
     demo.queue(max_size=waiting, default_concurrency_limit=running)
     # gradio checks whether a path that a caller names was uploaded, but only on launched pages: a mounted page would
     # open any file of this machine (and wait for ever on /dev/zero)
