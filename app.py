@@ -29,7 +29,6 @@ GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and GRADIO_ROOT_PATH work as well.
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import signal
 import sys
@@ -56,7 +55,7 @@ from fakedet.web import endpoints, page, panels, tab_many, tab_model, tab_one
 from fakedet.web.api import create_api
 from fakedet.web.feedback.place import PlaceError, open_feedback
 from fakedet.web.feedback.service import Feedback
-from fakedet.web.mcp_answers import answer_in_json
+from fakedet.web.mcp_answers import answer_in_json, mcp_installed
 from fakedet.web.scorer import Scorer
 from fakedet.web.served import ServedModel
 
@@ -171,11 +170,6 @@ def example_images() -> list[str]:
     folder = HERE / "examples" / "images"
     kinds = (".jpg", ".jpeg", ".png", ".webp")
     return sorted(str(path) for path in folder.glob("*") if path.suffix.lower() in kinds)
-
-
-def mcp_installed() -> bool:
-    """Whether the page can serve MCP (pip install mcp)."""
-    return importlib.util.find_spec("mcp") is not None
 
 
 def build_app(host: str = "127.0.0.1", port: int = 7860) -> FastAPI:
