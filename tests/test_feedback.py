@@ -195,6 +195,17 @@ def test_one_client_may_send_a_bounded_number_in_an_hour(tmp_path, picture):
     assert "again in an hour" in sentences[-1] and len(stored(tmp_path / "reports")) == 3
 
 
+def test_an_answer_is_kept_no_longer_than_its_picture(tmp_path, picture):
+    app = App(tmp_path, FAKEDET_FEEDBACK=str(tmp_path / "reports"), FAKEDET_KEEP_MINUTES="0.05")
+    try:
+        visitor, deadline = FormVisitor(app.url, picture), time.monotonic() + 30
+        while "no longer here" not in visitor.report("I know."):
+            assert time.monotonic() < deadline
+            time.sleep(2)
+    finally:
+        app.stop()
+
+
 def test_programs_are_offered_no_way_to_report(asking):
     # neither gradio_client nor an agent over MCP
     named = Client(asking.url, verbose=False).view_api(return_format="dict")["named_endpoints"]
