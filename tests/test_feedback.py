@@ -89,6 +89,14 @@ def test_an_incomplete_report_is_told_what_is_missing(asking, picture, how, trut
     assert len(stored(asking.reports)) == before
 
 
+def test_another_picture_than_that_of_the_answer_is_not_kept(asking, picture, photo):
+    # it was never scored: decoding it could cost anything
+    visitor = FormVisitor(asking.url, picture)
+    visitor.upload = FormVisitor(asking.url, photo).upload
+    assert "no longer here" in visitor.report("Swapped.", keep=True)
+    assert "Swapped." not in hows(asking.reports)
+
+
 def test_200_reports_at_once_are_all_kept_and_delay_no_answer(asking, picture):
     visitors = [FormVisitor(asking.url, picture) for _ in range(10)]
     alone = statistics.median(answered(asking.url, picture) for _ in range(10))

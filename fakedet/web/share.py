@@ -17,7 +17,7 @@ from . import page, panels
 from .errors import ServerError
 from .report import html_report
 from .scorer import Scorer
-from .uploads import Upload
+from .uploads import Upload, sha256_of
 
 GONE = "The picture is no longer here: give it again, then the report can be made."
 COPIED = panels.sentence("The summary is copied: paste it where you need it.")
@@ -67,17 +67,21 @@ def make_report(scorer: Scorer, folder: str) -> Callable[[Upload | None, Verdict
     """
 
     def make(upload: Upload | None, verdict: Verdict | None) -> list:
+        if upload is None or verdict is None:
+            return [None, panels.sentence(GONE)]
         try:
-            picture = None if upload is None or verdict is None else scorer.load(upload.path)
+            # the answer on the page may be that of another picture than the one that is being given
+            if sha256_of(upload.path) != verdict.image["sha256"]:
+                return [None, panels.sentence(GONE)]
+            whole = dataclasses.replace(verdict, picture=scorer.load(upload.path).image)
         except (ImageError, ServerError, OSError):
-            picture = None
-        # the answer on the page may be that of another picture than the one that is being given
-        if picture is None or picture.facts["sha256"] != verdict.image["sha256"]:
             return [None, panels.sentence(GONE)]
         path = Path(folder, uuid4().hex, f"fakedet-report-{verdict.image['sha256'][:8]}.html")
-        path.parent.mkdir(parents=True)
-        whole = dataclasses.replace(verdict, picture=picture.image)
-        path.write_text(html_report(whole, scorer.detector), encoding="utf-8", errors="replace")
+        try:
+            path.parent.mkdir(parents=True)
+            path.write_text(html_report(whole, scorer.detector), encoding="utf-8", errors="replace")
+        except OSError:  # a full disk
+            return [None, panels.sentence("The report could not be written here.")]
         return [str(path), panels.sentence("The report is in your downloads.")]
 
     return make

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -22,7 +21,7 @@ from .feedback.service import Feedback
 from .render import render
 from .scorer import Scorer
 from .summary import summary
-from .uploads import Upload, raw_image
+from .uploads import Upload, raw_image, sha256_of
 
 HEAT = 0.7
 # The marked picture lies on top of the plain one, so its CSS opacity mixes the two: no request, no second scoring.
@@ -194,9 +193,3 @@ def result_updates(result: Verdict | Failure | None, scorer: Scorer, family_note
         answer.details(result, scorer.detector),
         result.to_dict(),
     ]
-
-
-def sha256_of(path: str) -> str:
-    """SHA-256 of a file, hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

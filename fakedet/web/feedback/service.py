@@ -19,6 +19,7 @@ from fakedet.provenance.record import clean
 from fakedet.sandbox.decoders import Decoders, DecodeTimeout
 from fakedet.verdict import Verdict
 
+from ..uploads import sha256_of
 from .pictures import pixels_alone
 from .rate import ReportRate
 from .store import ReportStore, StoreFull
@@ -108,12 +109,12 @@ class Feedback:
     def _picture(self, report: Report) -> bytes:
         """The picture of the answer as it may be kept."""
         try:
-            loaded = self._decoders.load(report.path)
-        except (ImageError, DecodeTimeout, OSError, TypeError):
+            # another file was never scored, so nothing is known of what decoding it costs
+            if report.path is None or sha256_of(report.path) != report.verdict.image["sha256"]:
+                raise ReportRefused(GONE)
+            return pixels_alone(self._decoders.load(report.path).image)
+        except (ImageError, DecodeTimeout, OSError):
             raise ReportRefused(GONE) from None
-        if loaded.facts["sha256"] != report.verdict.image["sha256"]:
-            raise ReportRefused(GONE)
-        return pixels_alone(loaded.image)
 
 
 def record(report: Report, how: str) -> dict:
