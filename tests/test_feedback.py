@@ -204,9 +204,8 @@ def test_one_client_may_send_a_bounded_number_in_an_hour(tmp_path, picture):
 
 
 def test_an_answer_is_kept_no_longer_than_its_picture(tmp_path, picture):
-    app = App(
-        tmp_path, FAKEDET_FEEDBACK=str(tmp_path / "reports"), FAKEDET_KEEP_MINUTES="0.3"
-    )  # the answer has to come before
+    # 18 seconds: the answer has to come before
+    app = App(tmp_path, FAKEDET_FEEDBACK=str(tmp_path / "reports"), FAKEDET_KEEP_MINUTES="0.3")
     try:
         visitor, deadline = FormVisitor(app.url, picture), time.monotonic() + 90
         while "no longer here" not in visitor.report("I know."):
