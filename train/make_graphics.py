@@ -97,7 +97,7 @@ def browser() -> Iterator[Callable[[str, tuple[int, int], float], Image.Image]]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        raise SystemExit("make_graphics: pages need playwright: pip install 'fakedet[dev]'") from None
+        raise SystemExit("make_graphics: pages need playwright: pip install 'fakedet[train]'") from None
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
@@ -130,7 +130,7 @@ def rows(split: str, count: int, seed: int, photos: Photographs) -> Iterator[dic
     with browser() as render:
         for number in tqdm(range(count), desc=f"Graphics of {split}", unit="images"):
             style, file = own[number % len(own)], io.BytesIO()
-            image = make(style, Random(f"{seed} {split} {number}"), photos, render)  # noqa: S311
+            image = make(style, Random(f"{seed} {split} {number}"), photos, render)  # noqa: S311 # nosec B311
             image.save(file, "JPEG", quality=95, subsampling=0)  # as the catalogue stores its pictures
             facts = {"content": content_of(style), "source": f"made_{style}", "generator": "made", "label": -1}
             yield {"image": {"bytes": file.getvalue(), "path": f"{style}_{number}.jpg"}, **facts}
