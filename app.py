@@ -19,6 +19,9 @@ It needs no network and no account: without the Hub the model comes from the loc
 | FAKEDET_CACHE          | ~/.cache       | folder for ONNX graphs made once, and the pinned trusted signers   |
 | FAKEDET_C2PA_TRUST     | pinned list     | PEM file of trusted signers, in place of `fakedet trust`'s         |
 | FAKEDET_KEEP_MINUTES   | 10              | how long an uploaded picture stays in the temporary folder         |
+| FAKEDET_FEEDBACK       | off             | folder or Hub data set (owner/name) for reports of wrong answers   |
+| FAKEDET_FEEDBACK_MB    | 500             | room for all reports, in MB                                        |
+| FAKEDET_FEEDBACK_HOUR  | 20              | reports that one client may send in an hour; all: 20 times as many |
 
 GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and GRADIO_ROOT_PATH work as well.
 """
@@ -26,7 +29,6 @@ GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and GRADIO_ROOT_PATH work as well.
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import signal
 import sys
@@ -51,7 +53,9 @@ from fakedet.hub import ModelError
 from fakedet.images import Limits
 from fakedet.web import endpoints, page, panels, tab_many, tab_model, tab_one
 from fakedet.web.api import create_api
-from fakedet.web.mcp_answers import answer_in_json
+from fakedet.web.feedback.place import PlaceError, open_feedback
+from fakedet.web.feedback.service import Feedback
+from fakedet.web.mcp_answers import answer_in_json, mcp_installed
 from fakedet.web.scorer import Scorer
 from fakedet.web.served import ServedModel
 
@@ -111,12 +115,23 @@ def on_borrowed_gpu(detector: Detector) -> Detector:
     return detector
 
 
-def build_demo(served: ServedModel, scorer: Scorer) -> gr.Blocks:
+def load_feedback(limits: Limits) -> Feedback | None:
+    """What takes reports of wrong answers; None where the owner names no place for them."""
+    name = os.environ.get("FAKEDET_FEEDBACK", "").strip()
+    max_mb, per_client = setting("FAKEDET_FEEDBACK_MB", 500, 0.001), setting("FAKEDET_FEEDBACK_HOUR", 20)
+    try:
+        return open_feedback(name, int(max_mb * 2**20), int(per_client), limits) if name else None
+    except PlaceError as error:
+        raise SystemExit(f"FAKEDET_FEEDBACK: {error}") from None
+
+
+def build_demo(served: ServedModel, scorer: Scorer, feedback: Feedback | None = None) -> gr.Blocks:
     """The page.
 
     Args:
         served: The model, and whether it is the wanted one.
         scorer: Shared with the REST interface.
+        feedback: Takes reports of wrong answers; None: the page does not ask for them.
     """
     minutes = setting("FAKEDET_KEEP_MINUTES", 10, 0.02)
     seconds = max(1, round(60 * minutes))
@@ -131,7 +146,7 @@ def build_demo(served: ServedModel, scorer: Scorer) -> gr.Blocks:
             gr.HTML(panels.model_line(served))
         with gr.Tabs():
             with gr.Tab("One picture"):
-                tab_one.one_picture(scorer, example_images())
+                tab_one.one_picture(scorer, example_images(), seconds, feedback)
             with gr.Tab("Many"):
                 tab_many.many_pictures(scorer, max_files)
             with gr.Tab("Model"):
@@ -140,7 +155,7 @@ def build_demo(served: ServedModel, scorer: Scorer) -> gr.Blocks:
                 programs = gr.Markdown(elem_id="programs")
         endpoints.endpoints(scorer, max_files)
         gr.HTML(panels.model_line(served))
-        gr.HTML(panels.privacy(minutes))
+        gr.HTML(panels.privacy(minutes, feedback is not None))
         demo.load(programs_page, None, programs, api_visibility="private", queue=False)
     return demo
 
@@ -157,11 +172,6 @@ def example_images() -> list[str]:
     return sorted(str(path) for path in folder.glob("*") if path.suffix.lower() in kinds)
 
 
-def mcp_installed() -> bool:
-    """Whether the page can serve MCP (pip install mcp)."""
-    return importlib.util.find_spec("mcp") is not None
-
-
 def build_app(host: str = "127.0.0.1", port: int = 7860) -> FastAPI:
     """REST with the page mounted on it, configured by the environment."""
     limits = Limits(
@@ -171,10 +181,11 @@ def build_app(host: str = "127.0.0.1", port: int = 7860) -> FastAPI:
     waiting = int(setting("FAKEDET_QUEUE", 32))
     running = int(setting("FAKEDET_CONCURRENCY", 2))
     answer_seconds, decode_seconds = setting("FAKEDET_ANSWER_SECONDS", 60), setting("FAKEDET_DECODE_SECONDS", 5)
+    feedback = load_feedback(limits)
     served = load_detector(os.environ.get("FAKEDET_MODEL", "").strip() or None, limits)
     print(served.why, flush=True)
     scorer = Scorer(served.detector, running, answer_seconds, decode_seconds)
-    demo = build_demo(served, scorer)
+    demo = build_demo(served, scorer, feedback)
     demo.queue(max_size=waiting, default_concurrency_limit=running)
     # gradio checks whether a path that a caller names was uploaded, but only on launched pages: a mounted page would
     # open any file of this machine (and wait for ever on /dev/zero)

@@ -23,6 +23,7 @@ LAZY = {
     "FakeDetImageProcessor": "fakedet.network.processing",
     "ImageError": "fakedet.images",
     "Verdict": "fakedet.verdict",
+    "summary": "fakedet.web.summary",
 }
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "ImageError",
     "Verdict",
     "__version__",
+    "summary",
 ]
 
 

@@ -27,6 +27,9 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--json", action="store_true", help="print one JSON object per line")
     predict.add_argument("--visualize", action="store_true", help="write the Grad-CAM overlay of each image")
     predict.add_argument("--save", metavar="OUT.png", help="file of the overlay (a folder for several images)")
+    predict.add_argument(
+        "--report", metavar="OUT.html", help="write an HTML report to pass on (several images: a folder)"
+    )
     predict.add_argument("--stability", action="store_true", help="answer unsure if a degraded copy changes the answer")
     predict.add_argument("--batch_size", type=int, default=16, help="images per batch (default 16)")
     scan = commands.add_parser("scan", help="score many images into a table")
@@ -74,15 +77,26 @@ def progress(items: list, title: str) -> Iterator:
     yield from tqdm(items, desc=title, unit="img", file=sys.stderr)
 
 
-def overlay_path(args, file: str, count: int) -> Path:
-    """Path of an image's overlay: --save, a file in the folder --save, or NAME.fakedet.png beside the image."""
-    if not args.save:
-        return Path(file).with_suffix(".fakedet.png")
-    target = Path(args.save)
-    if count > 1 or target.is_dir():
-        target.mkdir(parents=True, exist_ok=True)
-        return target / (Path(file).stem + ".fakedet.png")
-    return target
+def output_path(target: str | None, file: str, count: int, suffix: str, taken: set[Path]) -> Path:
+    """Path of a file that is written for an image: `target`, a file in the folder `target`, or beside the image.
+
+    Args:
+        target: File or folder; None for beside the image.
+        file: The image.
+        count: Number of images in this run.
+        suffix: Of the name, with its point.
+        taken: Paths of this run so far. Of two images with one name the second gets a number.
+    """
+    path = Path(target) if target else Path(file).with_suffix(suffix)
+    if target and (count > 1 or path.is_dir()):
+        path.mkdir(parents=True, exist_ok=True)
+        path /= Path(file).stem + suffix
+    number, first = 2, path
+    while path in taken:
+        path = first.with_name(f"{first.name.removesuffix(suffix)}-{number}{suffix}")
+        number += 1
+    taken.add(path)
+    return path
 
 
 def printable(name) -> str:
@@ -121,19 +135,36 @@ def predict(args: argparse.Namespace) -> int:
     if not files:
         print("There are no images in the folders given.", file=sys.stderr)
         return 2
+    if args.report and len(files) > 1 and Path(args.report).suffix.lower() in (".html", ".htm"):
+        print(f"--report names one file, but there are {len(files)} images: name a folder.", file=sys.stderr)
+        return 2
     model = args.model or os.environ.get("FAKEDET_MODEL")
     detector = Detector.from_pretrained(model, args.revision, args.runtime, lazy=True)
-    visualize, failed = args.visualize or bool(args.save), 0
-    answers = detector.predict_many(progress(files, "scoring"), args.batch_size, visualize, args.stability)
+    visualize, failed, taken = args.visualize or bool(args.save), 0, set()
+    keep_map = visualize or bool(args.report)
+    answers = detector.predict_many(progress(files, "scoring"), args.batch_size, keep_map, args.stability)
     for answer in answers:
         report(answer, args.json)
         if isinstance(answer, Failure):
             failed += 1
-        elif visualize:
-            path = overlay_path(args, answer.file, len(files))
+            continue
+        written = {}
+        if visualize:
+            written["heat map"] = path = output_path(args.save, answer.file, len(files), ".fakedet.png", taken)
             answer.overlay().save(path)
-            print(f"  heat map: {printable(path)}", file=sys.stderr if args.json else sys.stdout)
+        if args.report:
+            written["report"] = path = output_path(args.report, answer.file, len(files), ".html", taken)
+            write_report(answer, detector, path)
+        for name, path in written.items():
+            print(f"  {name}: {printable(path)}", file=sys.stderr if args.json else sys.stdout)
     return 2 if failed else 0
+
+
+def write_report(verdict, detector, path: Path) -> None:
+    """Writes the HTML report of a verdict that was made with a heat map."""
+    from fakedet.web.report import html_report
+
+    path.write_text(html_report(verdict, detector), encoding="utf-8", errors="replace")
 
 
 def scan(args: argparse.Namespace) -> int:
@@ -173,26 +204,17 @@ def trust(args: argparse.Namespace) -> int:
     return 0
 
 
-def trusted_signers() -> dict | str | None:
-    """Facts on the list of trusted signers in use, None without one, or what is wrong with it."""
-    from fakedet.provenance import trust
-
-    try:
-        return (listed := trust.current()) and listed.facts()
-    except trust.TrustError as error:
-        return str(error)
-
-
 def info(args: argparse.Namespace) -> int:
     """Prints the model and its settings; returns the exit code."""
     from fakedet import __version__
     from fakedet.hub import load_checkpoint
+    from fakedet.provenance.trust import facts_in_use
 
     checkpoint = load_checkpoint(args.model or os.environ.get("FAKEDET_MODEL"), args.revision)
     keys = ("backbone", "input_size", "max_views", "aggregate", "calibration_temperature", "calibration_bias",
             "threshold", "unsure_band", "families", "family_threshold")  # fmt: skip
     facts = {"fakedet": __version__, "id": checkpoint.id, "revision": checkpoint.revision, "sha256": checkpoint.sha256,
-             "note": checkpoint.note, "parameters": checkpoint.parameters, "trusted_signers": trusted_signers(),
+             "note": checkpoint.note, "parameters": checkpoint.parameters, "trusted_signers": facts_in_use(),
              **{key: getattr(checkpoint.settings, key) for key in keys}}  # fmt: skip
     print(json.dumps(facts) if args.json else "\n".join(f"{key:24}{value}" for key, value in facts.items()))
     return 0

@@ -13,12 +13,15 @@ import numpy as np
 
 from fakedet.hub import Checkpoint, load_checkpoint
 from fakedet.images import CorruptImage, ImageError, Limits, LoadedImage, open_image
+from fakedet.network import graph
 from fakedet.network.runtime import make_runtime
 from fakedet.network.settings import Calibration
 from fakedet.network.views import make_views
 from fakedet.stability import recheck
 from fakedet.verdict import Failure, Verdict
 from fakedet.verdict_builder import PROVENANCE_MS, PreparedImage, VerdictBuilder, ViewOutputs
+
+OPTIONAL = {graph.FAMILY, graph.KIND}  # outputs that not every checkpoint has
 
 __all__ = ["PROVENANCE_MS", "Detector", "Failure", "PreparedImage", "Verdict", "ViewOutputs"]
 
@@ -132,6 +135,7 @@ class Detector:
         for image, own, logit, check in zip(images, outputs, logits, checks, strict=True):
             builder = VerdictBuilder(image, own, logit, self.config)
             builder.apply_recheck(check)
+            builder.apply_kind()
             if self.provenance:
                 builder.apply_provenance()
             builder.name_generator()
@@ -185,12 +189,13 @@ class Detector:
         for side in sorted(set(sides)):
             indices = [index for index, own in enumerate(sides) if own == side]
             started, start = time.perf_counter(), 0
-            arrays = self.runtime(np.concatenate([view_sets[index] for index in indices]))
+            names = OPTIONAL & set(own := graph.outputs(self.config, side))
+            arrays = dict(zip(own, self.runtime(np.concatenate([view_sets[index] for index in indices])), strict=True))
             ms = 1000 * (time.perf_counter() - started) / len(indices)
             for index in indices:
                 end = start + len(view_sets[index])
-                logits, maps, *families = (array[start:end] for array in arrays)
-                outputs[index] = ViewOutputs(logits, maps, ms, *families)
+                optional = {name: arrays[name][start:end] for name in names}
+                outputs[index] = ViewOutputs(arrays["logit"][start:end], arrays["cam"][start:end], ms, **optional)
                 start = end
         return outputs
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from fakedet.network import heatmap
+from fakedet.network import heatmap, kinds
 
 SCHEMA = "1"
 HEADLINES = {"real": "Likely a photograph", "fake": "Likely AI-generated", "unsure": "Unsure"}
@@ -36,6 +36,9 @@ class Verdict:
         pixel_verdict: The verdict of the pixels alone.
         stability: {stable, first_verdict, copies: [{copy, p_fake, verdict}]} where degraded copies were scored;
             `first_verdict` is the pixels' before that. None where it was not requested or the answer was "unsure".
+        kind: "photo" (photo-like, whoever made it), "graphic" or "drawing", where the checkpoint tells kinds; else
+            None. The pixels' answer for the last two is "unsure".
+        p_photo: P(photo-like), 0..1, or None.
         declared: The headline of a declaration that decided, or None.
         families: {family: probability} whatever the answer, or None.
         signed_map: float32 (H, W), Grad-CAM over the image, positive for "fake", NaN outside all views; or None.
@@ -61,6 +64,8 @@ class Verdict:
     decided_by: str = "pixels"
     pixel_verdict: str = ""
     stability: dict | None = None
+    kind: str | None = None
+    p_photo: float | None = None
     declared: str | None = None
     families: dict[str, float] | None = field(default=None, repr=False, compare=False)
     signed_map: np.ndarray | None = field(default=None, repr=False, compare=False)
@@ -81,6 +86,8 @@ class Verdict:
         if self.declared:
             return self.declared
         if self.verdict == "unsure":
+            if self.kind in kinds.HEADLINES:
+                return f"{HEADLINES['unsure']}: {kinds.HEADLINES[self.kind]}"
             if self.stability and not self.stability["stable"]:
                 return f"{HEADLINES['unsure']}: a degraded copy gets another answer"
             return f"{HEADLINES['unsure']}: too close to call"
@@ -124,6 +131,8 @@ class Verdict:
             "decided_by": self.decided_by,
             "pixel_verdict": self.pixel_verdict,
             "stability": self.stability,
+            "kind": self.kind,
+            "p_photo": None if self.p_photo is None else round(self.p_photo, 6),
             "notes": list(self.notes),
             "image": dict(self.image),
             "views": self.views,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fakedet.images import LoadedImage
-from fakedet.network import families
+from fakedet.network import families, kinds
 from fakedet.network.heatmap import assemble
 from fakedet.network.settings import Settings
 from fakedet.network.views import Views
@@ -28,13 +28,15 @@ class ViewOutputs:
         logits: Raw logits (V,).
         maps: Signed Grad-CAM maps (V, h, w).
         ms: Milliseconds.
-        families: Raw family outputs (V, F), where the checkpoint has them for this image.
+        family: Raw family outputs (V, F), where the checkpoint has them for this image.
+        kind: Raw kind outputs (V, K), likewise.
     """
 
     logits: np.ndarray
     maps: np.ndarray
     ms: float
-    families: np.ndarray | None = None
+    family: np.ndarray | None = None
+    kind: np.ndarray | None = None
 
 
 @dataclass
@@ -57,8 +59,8 @@ class PreparedImage:
 class VerdictBuilder:
     """Collects what is known of one image and builds its `Verdict`.
 
-    Call, as far as wanted and in this order: `apply_recheck`, `apply_provenance`, `name_generator`, `add_heatmap`,
-    and then `build`.
+    Call, as far as wanted and in this order: `apply_recheck`, `apply_kind`, `apply_provenance`, `name_generator`,
+    `add_heatmap`, and then `build`.
 
     Args:
         image: The image.
@@ -92,6 +94,16 @@ class VerdictBuilder:
             self.pixel_verdict = self.verdict = "unsure"
             self.notes.append(unstable_note(stability, self.config.threshold))
 
+    def apply_kind(self) -> None:
+        """Makes the answer of the pixels "unsure" where the picture is no photograph: the question does not fit it."""
+        if self.outputs.kind is None or self.tiny:
+            return
+        kind, p_photo = kinds.kind_of(self.outputs.kind, self.config)
+        self.optional |= {"kind": kind, "p_photo": p_photo}
+        if kind != kinds.PHOTO:
+            self.pixel_verdict = self.verdict = "unsure"
+            self.notes.append(kinds.NOTES[kind])
+
     def apply_provenance(self) -> None:
         """Reads the file's metadata, where there are any, and lets a declaration decide (see `provenance.rules`)."""
         loaded = self.image.loaded
@@ -110,9 +122,9 @@ class VerdictBuilder:
 
         Where the file declares its generator, the declaration is better evidence than a similarity.
         """
-        if self.outputs.families is None or self.tiny:
+        if self.outputs.family is None or self.tiny:
             return
-        likely = families.probabilities(self.outputs.families, self.config)
+        likely = families.probabilities(self.outputs.family, self.config)
         self.optional["families"] = likely
         called_fake = self.verdict == self.pixel_verdict == "fake" and self.decided_by == "pixels"
         if called_fake and families.confident_family(likely, self.config.family_threshold):

@@ -30,7 +30,7 @@ DOCUMENTS = (
 NOTEBOOK = "examples/pictures_to_hub.ipynb"
 SUBCOMMANDS = {
     "fakedet": ("predict", "scan", "bench", "trust", "info"),
-    "train/prepare.py": ("catalogue",),
+    "train/prepare.py": ("catalogue", "feedback"),
     "train/publish.py": ("model", "space"),
 }
 # Top-level packages that a requirement brings, or that only exist where they are needed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from evaluation_material import table
 
-from train.evaluation.summary import group_rows, hard_kinds, score_shift, three_answers, worst_mistakes
+from train.evaluation.summary import ai_edits, group_rows, hard_kinds, score_shift, three_answers, worst_mistakes
 
 
 def test_groups_are_measured_against_what_is_fair():
@@ -40,6 +40,13 @@ def test_hard_kinds_count_photographs_in_each_of_their_kinds():
         for kind, unsure in (("night", 1), ("film", 0))
     )
     assert hard_kinds(frame) == [film, night]
+
+
+def test_ai_edits_of_photographs_are_counted_apart():
+    frame = table(label=[1, 1, 1, 0], p_fake=[0.9, 0.2, 0.9, 0.4])
+    frame = frame.assign(kind=["ai-edit", "product;ai-edit", "", "film"], verdict=["fake", "real", "fake", "unsure"])
+    assert ai_edits(frame) == {"n": 2, "called_fake": 0.5, "called_real": 0.5, "unsure": 0.0, "auc": 0.5}
+    assert ai_edits(frame.assign(kind="")) is None
 
 
 def test_data_without_kinds_have_no_hard_kinds():

@@ -2,9 +2,10 @@
 
     python train/prepare.py --data SOURCE --output_dir OUT
     python train/prepare.py catalogue --help
+    python train/prepare.py feedback --help
 
-SOURCE is a Hub data set id, a folder with class folders, or parquet; see train/README.md. Image bytes are never
-re-encoded: compression traces are part of what a detector sees.
+SOURCE is a Hub data set id, a folder with class folders, parquet, or a list of reviewed reports; see train/README.md.
+Image bytes are never re-encoded: compression traces are part of what a detector sees.
 """
 
 from __future__ import annotations
@@ -194,6 +195,10 @@ def main(argv: list[str] | None = None) -> int:
         from train.data.catalogue import main as build_catalogue
 
         return build_catalogue(argv[1:])
+    if argv[:1] == ["feedback"]:
+        from train.data.feedback import main as list_feedback
+
+        return list_feedback(argv[1:])
     try:
         run(parse_args(argv))
     except PrepareError as e:

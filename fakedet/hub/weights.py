@@ -68,6 +68,9 @@ def check_head(stored: Header, settings: Settings) -> None:
         if settings.families and not prefix:
             count = len(settings.families)
             shapes |= {"family.weight": [count, *channels], "family.bias": [count]}
+        if settings.kinds and not prefix:
+            count, width = len(settings.kinds), stored.get("kind.weight", ("", []))[1][1:]  # by the backbone's stages
+            shapes |= {"kind.weight": [count, *width], "kind.bias": [count]}
         expected |= {prefix + key: (floats, shape) for key, shape in shapes.items()}
     check_header(stored_head, expected, settings.backbone)
     if wrong := [key for key, (kind, _) in stored.items() if kind not in (*FLOATS, INTEGER)]:

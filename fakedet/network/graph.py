@@ -15,7 +15,7 @@ from .settings import Settings
 
 VERSION = 2  # increased when older graphs must no longer be used
 KEY = "fakedet"  # of the metadata entry
-INPUT, OUTPUTS, FAMILY = "pixels", ("logit", "cam"), "family"
+INPUT, OUTPUTS, FAMILY, KIND = "pixels", ("logit", "cam"), "family", "kind"
 MAX_BYTES = 64 * 2**20  # of a graph file; ours have about 100 kB
 
 
@@ -30,8 +30,9 @@ def sides(config: Settings) -> dict[str, int]:
 
 
 def outputs(config: Settings, side: int) -> tuple[str, ...]:
-    """Output names of the graph for views of `side` pixels: logit, cam and, where the model has families, family."""
-    return (*OUTPUTS, FAMILY) if config.tells_families(side) else OUTPUTS
+    """Outputs of the graph for views of `side` pixels: logit, cam, then family and kind where the model has them."""
+    optional = {FAMILY: config.tells_families(side), KIND: config.tells_kinds(side)}
+    return (*OUTPUTS, *(name for name, given in optional.items() if given))
 
 
 def check_input(side: int) -> np.ndarray:

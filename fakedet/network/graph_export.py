@@ -22,13 +22,13 @@ import torch
 from torch import nn
 
 from .graph import INPUT, KEY, VERSION, check_input, outputs
-from .model import FakeDetForImageClassification
+from .model import FakeDetForImageClassification, mean_and_deviation
 
 OPSET = 17
 
 
 class _Network(nn.Module):
-    """Views in; raw logit, signed Grad-CAM and families, if any, out. Weights keep the names of the checkpoint."""
+    """Views in; raw logit, signed Grad-CAM, families and kinds, if any, out. Weights keep their names."""
 
     def __init__(self, model: FakeDetForImageClassification, side: int):
         super().__init__()
@@ -40,19 +40,30 @@ class _Network(nn.Module):
         self.tells_families = model.config.tells_families(side)
         if self.tells_families:
             self.family = model.family
+        self.levels = list(model.config.kind_levels) if model.config.tells_kinds(side) else None
+        if self.levels is not None:
+            self.kind = model.kind
         self.layers = (layers.backbone, layers.fc1, layers.fc2)  # a tuple registers no modules, so the names above stay
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         backbone, fc1, fc2 = self.layers
-        features = backbone.forward_features(pixels)
+        if self.levels is None:
+            features = backbone.forward_features(pixels)
+        else:
+            features, maps = backbone.forward_intermediates(pixels, indices=self.levels or [0])
         channels, height, width = (int(size) for size in features.shape[1:])  # constants in the graph
         pooled = features.mean((2, 3), keepdim=True).flatten(1)
         hidden = fc1(pooled)
         # `Layers.cam` of model.py as one matrix product
         weights = ((hidden > 0).to(hidden.dtype) * (fc2.weight / (height * width))) @ fc1.weight
         cam = weights.reshape(-1, 1, channels) @ features.reshape(-1, channels, height * width)
-        results = fc2(torch.relu(hidden)).reshape(-1), cam.reshape(-1, height, width)
-        return (*results, self.family(pooled)) if self.tells_families else results
+        results = [fc2(torch.relu(hidden)).reshape(-1), cam.reshape(-1, height, width)]
+        if self.tells_families:
+            results.append(self.family(pooled))
+        if self.levels is not None:
+            parts = [part for own in maps[: len(self.levels)] for part in mean_and_deviation(own)]
+            results.append(self.kind(torch.cat((pooled, *parts), 1)))
+        return tuple(results)
 
 
 def make_graph(model: FakeDetForImageClassification, weights_sha256: str, side: int, full: bool = False) -> bytes:

@@ -79,6 +79,12 @@ class Layers:
         return torch.einsum("nc,nchw->nhw", weights, features) / (height * width)
 
 
+def mean_and_deviation(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation (N, C) of each channel of feature maps (N, C, h, w)."""
+    mean, power = maps.mean((2, 3), keepdim=True), (maps * maps).mean((2, 3), keepdim=True)
+    return mean.flatten(1), (power - mean * mean).clamp(min=1e-12).sqrt().flatten(1)
+
+
 class TinyNetwork(Layers, nn.Module):
     """The separate network of tiny images."""
 
@@ -100,6 +106,9 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
         self.build(config)
         if config.families:
             self.family = nn.Linear(self.backbone.num_features, len(config.families))
+        if config.kinds:
+            levels = [self.backbone.feature_info[level]["num_chs"] for level in config.kind_levels]
+            self.kind = nn.Linear(self.backbone.num_features + 2 * sum(levels), len(config.kinds))
         if config.tiny_network:
             self.tiny = TinyNetwork(config)
         self.post_init()
@@ -117,13 +126,27 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
     def score(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Raw logits (N,) and signed maps (N, h, w) of views (N, 3, S, S).
 
-        Raw family outputs (N, F) come third where the configuration has `families` and the views are not of tiny
-        images.
+        Raw outputs of the families (N, F) and of the kinds (N, K) follow where the configuration has them and the views
+        are not of tiny images.
         """
-        network = self.network_for(pixels.shape[-1])
-        features, pooled = network.pooled(pixels.contiguous(memory_format=torch.channels_last))
-        outputs = network.head(pooled), network.cam(features, pooled)
-        return (*outputs, self.family(pooled)) if self.config.tells_families(pixels.shape[-1]) else outputs
+        side, pixels = pixels.shape[-1], pixels.contiguous(memory_format=torch.channels_last)
+        network, levels = self.network_for(side), ()
+        if self.config.tells_kinds(side):
+            features, pooled, levels = self.pooled_with_levels(pixels)
+        else:
+            features, pooled = network.pooled(pixels)
+        outputs = [network.head(pooled), network.cam(features, pooled)]
+        if self.config.tells_families(side):
+            outputs.append(self.family(pooled))
+        if self.config.tells_kinds(side):
+            outputs.append(self.kind(torch.cat((pooled, *levels), 1)))
+        return tuple(outputs)
+
+    def pooled_with_levels(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+        """As `pooled`, with mean and deviation (N, C) of the channels of each of the `kind_levels`."""
+        features, maps = self.backbone.forward_intermediates(pixels, indices=list(self.config.kind_levels) or [0])
+        levels = [part for own in maps[: len(self.config.kind_levels)] for part in mean_and_deviation(own)]
+        return features, features.mean(dim=(2, 3)), levels
 
     def score_mixed(self, pixels: torch.Tensor, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits and maps of `score` for a batch that mixes both view sizes.

@@ -12,26 +12,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 LABELS = ("real", "fake")
+KINDS = ("photo", "graphic", "drawing")  # photo-like; charts, text and screens; drawn, painted or rendered
 MODEL_TYPE = "fakedet"
 # Keys that transformers writes into config.json beside the settings; none of them changes a score.
 FOREIGN_KEYS = frozenset(
-    (
-        "_name_or_path",
-        "architectures",
-        "auto_map",
-        "chunk_size_feed_forward",
-        "dtype",
-        "id2label",
-        "is_encoder_decoder",
-        "label2id",
-        "model_type",
-        "output_attentions",
-        "output_hidden_states",
-        "problem_type",
-        "return_dict",
-        "torch_dtype",
-        "transformers_version",
-    )
+    "_name_or_path architectures auto_map chunk_size_feed_forward dtype id2label is_encoder_decoder label2id "
+    "model_type output_attentions output_hidden_states problem_type return_dict torch_dtype "
+    "transformers_version".split()
 )
 
 
@@ -104,13 +91,17 @@ class Settings:
             one view: its centre first, then its ends. They come first; crops fill the rest. 0 is off.
         crop_scale: Images whose short side exceeds this many view sides are scaled down to it before crops are cut.
             0 is off: crops have the image's own resolution.
-        trim_borders: Borders of one colour (bars, frames, captions; see `borders`) are cut off before the views are
-            made, if they take at most this share of the area, 0..0.9. 0 is off.
+        trim_borders: Largest share of the area, 0..0.9, that `borders` of one colour may take to be cut off; 0 is off.
         squash: Resize the whole image to one square view instead of cropping, as most classifiers do; for comparison.
         families: Names of the generator families of the second output, for images that are called AI-generated.
             Empty: there is no such output. Tiny images have none.
         family_temperature: P(family) is the mean over the views of softmax(output / family_temperature); above 0.
         family_threshold: A family is named from this probability on, 0..1; "other" is never named.
+        kinds: Names of the kinds of picture of the third output: "photo" first, which means photo-like, made by a
+            camera or by a generator, then what is no photograph. Empty: there is no such output. Tiny images have none.
+        kind_levels: Stages of the backbone, as timm's `forward_intermediates` counts them, whose channels' mean and
+            deviation the third output also reads.
+        kind_threshold: A picture counts as no photograph if P("photo") is at most 1 minus this, 0..1.
 
     Raises:
         ValueError: A value is of the wrong type or out of range.
@@ -146,6 +137,9 @@ class Settings:
     families: list[str] = field(default_factory=list)
     family_temperature: float = 1.0
     family_threshold: float = 0.5
+    kinds: list[str] = field(default_factory=list)
+    kind_levels: list[int] = field(default_factory=list)
+    kind_threshold: float = 0.5
 
     def __post_init__(self) -> None:
         for key in SEQUENCES:
@@ -186,6 +180,10 @@ class Settings:
     def tells_families(self, side: int) -> bool:
         """Whether the network also outputs families for views of `side` pixels; never for those of tiny images."""
         return bool(self.families) and side == self.input_size
+
+    def tells_kinds(self, side: int) -> bool:
+        """Whether the network also outputs the kind of picture for views of `side` pixels; never for tiny images."""
+        return bool(self.kinds) and side == self.input_size
 
     def check(self) -> None:
         """Checks types and ranges of all values.
@@ -242,7 +240,13 @@ class Settings:
         distinct = len(self.families) in (0, *range(2, 33)) and len(set(names)) == len(self.families)
         require("families", distinct, "none, or 2 to 32 different names of at most 40 letters")
         require("family_threshold", number(self.family_threshold, 0, 1), "a number from 0 to 1")
+        known = not self.kinds or (len(self.kinds) > 1 and self.kinds[0] == KINDS[0] and set(self.kinds) <= set(KINDS))
+        distinct = known and len(set(self.kinds)) == len(self.kinds)
+        require("kinds", distinct, f"none, or of {', '.join(KINDS)}, photo first")
+        levels = all(whole(level, 0, 31) for level in self.kind_levels)
+        require("kind_levels", levels and len(self.kind_levels) < 9, "at most 8 whole numbers from 0 to 31")
+        require("kind_threshold", number(self.kind_threshold, 0, 1), "a number from 0 to 1")
 
 
 KEYS = tuple(own.name for own in fields(Settings))
-SEQUENCES = ("image_mean", "image_std", "unsure_band", "tiny_unsure_band", "families")
+SEQUENCES = ("image_mean", "image_std", "unsure_band", "tiny_unsure_band", "families", "kinds", "kind_levels")

@@ -192,6 +192,14 @@ def current() -> TrustList | None:
     return read(path) if path else None
 
 
+def facts_in_use() -> dict[str, Any] | str | None:
+    """`TrustList.facts` of the list in use; None without one; a sentence where it cannot be used."""
+    try:
+        return (listed := current()) and listed.facts()
+    except TrustError as error:
+        return str(error)
+
+
 def read(path: Path) -> TrustList:
     """Reads a list from a PEM file, pinned or the user's own.
 

@@ -14,8 +14,9 @@ KINDS = {
     "threshold": float, "unsure_low": float, "unsure_high": float, "views": int, "width": int, "height": int,
     "format": str, "mode": str, "bytes": int, "sha256": str, "notes": str, "provenance": str, "model_id": str,
     "model_revision": str, "model_sha256": str, "runtime": str, "error_code": str, "error_message": str,
-    "generator": str, "generator_p": float,
+    "generator": str, "generator_p": float, "kind": str, "p_photo": float,
 }  # fmt: skip
+VERDICT_KEYS = ("verdict", "p_fake", "logit", "decided_by", "pixel_verdict", "threshold", "kind", "p_photo")
 
 
 def flat(name: str, answer: dict) -> dict:
@@ -27,7 +28,7 @@ def flat(name: str, answer: dict) -> dict:
     row = dict.fromkeys(KINDS) | {"file": name}
     if "error" in answer:
         return row | {"error_code": answer["error"]["code"], "error_message": answer["error"]["message"]}
-    row |= {key: answer[key] for key in ("verdict", "p_fake", "logit", "decided_by", "pixel_verdict", "threshold")}
+    row |= {key: answer[key] for key in VERDICT_KEYS}
     row |= {key: answer["image"][key] for key in ("width", "height", "format", "mode", "bytes", "sha256")}
     row |= {f"model_{key}": answer["model"][key] for key in ("id", "revision", "sha256")}
     row["unsure_low"], row["unsure_high"] = answer["unsure_band"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fakedet.detector import Detector
+from fakedet.network import kinds
 from fakedet.verdict import Failure, Verdict
 
 from . import provenance_panel
@@ -72,8 +73,15 @@ def is_unstable(verdict: Verdict) -> bool:
     return bool(verdict.stability) and not verdict.stability["stable"]
 
 
-def bars(verdict: Verdict) -> dict:
-    """Title, rows and caption of the two confidence bars."""
+def is_no_photo(verdict: Verdict) -> bool:
+    """Whether the picture looks like a graphic or a drawing, for which the pixels give no answer."""
+    return verdict.kind in kinds.NOTES
+
+
+def bars(verdict: Verdict) -> dict | None:
+    """Title, rows and caption of the two confidence bars; None where the score means nothing."""
+    if is_no_photo(verdict):
+        return None
     low, high = verdict.unsure_band
     marks = {"real": 100 * (1 - low), "fake": 100 * high}
     needs = f"An answer needs {marks['fake']:.0f} % for AI-generated or {marks['real']:.0f} % for a photograph"
@@ -104,6 +112,9 @@ def basis(verdict: Verdict, family_note: str = "") -> list[tuple[str, str]]:
 
 def pixel_sentence(verdict: Verdict) -> str:
     """What the score means."""
+    if is_no_photo(verdict):
+        share = min(99, int(100 * (1 - verdict.p_photo)))
+        return f"They are not a photograph's ({share} %), so their score means nothing and is not shown."
     if verdict.pixel_verdict != "unsure":
         kind = "AI-generated" if verdict.pixel_verdict == "fake" else "photographs"
         share = confidence_percent(verdict)
@@ -142,6 +153,8 @@ def explanation(verdict: Verdict) -> str:
     """The sentence below the headline."""
     if verdict.decided_by != "pixels":  # a declaration in the file decided, not the score
         return verdict.provenance["sentences"][0]
+    if verdict.verdict == "unsure" and is_no_photo(verdict):
+        return kinds.NOTES[verdict.kind]
     if verdict.verdict == "unsure" and is_unstable(verdict):
         return UNSTABLE
     return EXPLANATIONS[verdict.verdict]
@@ -157,7 +170,7 @@ def verdict_card(verdict: Verdict, family_note: str = "") -> str:
         explanation=explanation(verdict),
         bars=bars(verdict),
         basis=basis(verdict, family_note),
-        notes=hints(verdict),
+        notes=[note for note in hints(verdict) if note != kinds.NOTES.get(verdict.kind)],  # the explanation says it
         caveat=CAVEAT,
     )
 

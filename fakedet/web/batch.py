@@ -21,7 +21,9 @@ from .archives import Member, Source, list_sources
 from .errors import ServerError
 from .scorer import Scorer
 
-FIELDS = "file verdict p_fake logit width height format bytes sha256 generator notes error_code error_message".split()
+FIELDS = (
+    "file verdict p_fake logit width height format bytes sha256 generator kind notes error_code error_message".split()
+)
 THUMB_SIDE = 220  # pixels
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 

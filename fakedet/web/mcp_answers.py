@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from typing import Any
 
 import gradio as gr
+
+
+def mcp_installed() -> bool:
+    """Whether the page can serve MCP (pip install mcp)."""
+    return importlib.util.find_spec("mcp") is not None
 
 
 def answer_in_json(demo: gr.Blocks) -> None:

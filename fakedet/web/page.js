@@ -1,4 +1,5 @@
-// Adds to gradio's inputs: pasting, dropping a folder, names for screen readers. Nothing here talks to a server.
+// Adds to gradio's inputs and buttons: pasting, dropping a folder, copying, names for screen readers. Nothing here talks to
+// a server.
 (() => {
   // The input of the open tab: one picture or many files
   const openInput = () =>
@@ -70,7 +71,7 @@
     });
     each("#overlay img", (image) =>
       set(image, "alt", image.matches(".fixed") ? "The same picture with the evidence marked" : "The picture"));
-    each("#answer, #batch-state", (box) => set(box, "aria-live", "polite"));
+    each("#answer, #batch-state, #share-state, #feedback-state", (box) => set(box, "aria-live", "polite"));
     each("#programs pre, #card, #card pre, #card table", (box) => set(box, "tabindex", "0"));  // they scroll on a phone
   }
   let scheduled = false;
@@ -82,6 +83,26 @@
       amend();
     });
   }).observe(document.documentElement, { childList: true, subtree: true });
+
+  // The button "Copy summary"; resolves to whether it was copied. Without https a page has no clipboard, but a selection.
+  async function copied(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      const box = document.createElement("textarea");
+      box.value = text;
+      document.body.append(box);
+      box.select();
+      const done = document.execCommand("copy");
+      box.remove();
+      return done;
+    }
+  }
+  window.fakedetCopy = async (text, yes, no) => ((await copied(text)) ? yes : no);
+
+  // The button "Download report", when the report is written: a press on the hidden download button
+  window.fakedetSave = () => document.querySelector("#report-file")?.click();
 
   // The button "Choose a folder"
   window.fakedetFolder = () => {

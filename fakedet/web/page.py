@@ -36,6 +36,8 @@ def theme() -> gr.themes.Base:
         block_shadow="none",
         block_label_background_fill_dark="#1d2833",
         input_background_fill_dark="#1d2833",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
         block_border_width="1px",
         button_secondary_background_fill="#e6ebf0",
         button_secondary_background_fill_dark="#2a3744",

@@ -19,13 +19,14 @@ def model_line(served: ServedModel) -> str:
     return render("model_line.html", fallback=served.fallback, why=served.why)
 
 
-def privacy(minutes: float) -> str:
+def privacy(minutes: float, feedback: bool = False) -> str:
     """The note at the foot of the page.
 
     Args:
         minutes: How long an uploaded picture is kept.
+        feedback: Whether the page asks for reports of wrong answers.
     """
-    return render("privacy.html", minutes=f"{minutes:g}")
+    return render("privacy.html", minutes=f"{minutes:g}", feedback=feedback)
 
 
 def sentence(text: str) -> str:

@@ -73,6 +73,10 @@ class VerdictAnswer(Answer):
     decided_by: Literal["pixels", "declared_ai", "declared_camera"]
     pixel_verdict: Label
     stability: Stability | None
+    kind: Literal["photo", "graphic", "drawing"] | None = Field(
+        description="What the picture looks like; unless photo-like, the pixels give no answer. Null: not told."
+    )
+    p_photo: Probability | None = Field(description="Probability that the picture is photo-like, whoever made it.")
     notes: list[str]
     image: ImageFacts
     views: int

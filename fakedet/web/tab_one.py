@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -14,11 +14,14 @@ from fakedet.images import ImageError
 from fakedet.network.heatmap import display
 from fakedet.verdict import Failure, Verdict
 
-from . import answer, figures, page, panels
+from . import answer, figures, page, panels, share
 from .errors import ServerError
+from .feedback import form
+from .feedback.service import Feedback
 from .render import render
 from .scorer import Scorer
-from .uploads import Upload, raw_image
+from .summary import summary
+from .uploads import Upload, raw_image, sha256_of
 
 HEAT = 0.7
 # The marked picture lies on top of the plain one, so its CSS opacity mixes the two: no request, no second scoring.
@@ -30,6 +33,9 @@ class Outputs:
     """The components that show a result, in the order of `result_updates`."""
 
     card: gr.HTML
+    below: gr.Column
+    summary: gr.Textbox
+    kept: gr.State
     evidence: gr.Column
     slider: gr.ImageSlider
     frequency: gr.Accordion
@@ -43,19 +49,26 @@ class Outputs:
         return [getattr(self, field.name) for field in fields(self)]
 
 
-def one_picture(scorer: Scorer, examples: list[str]) -> None:
+def one_picture(scorer: Scorer, examples: list[str], keep_seconds: float, feedback: Feedback | None = None) -> None:
     """Builds the tab.
 
     Args:
         scorer: Computes the verdicts.
         examples: Paths of pictures to try; scored at once, so that a click on one is answered without delay.
+        keep_seconds: How long an answer is kept for reports.
+        feedback: Takes reports of wrong answers; None: the page does not ask for them.
     """
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300):
             image, gallery = _inputs(examples)
         with gr.Column(scale=6, min_width=300):
             card = gr.HTML(page.EMPTY, elem_id="answer")
-    outputs = _outputs(card)
+            kept = gr.State(None, time_to_live=keep_seconds)
+            with gr.Column(visible=False) as below:
+                text = share.share_buttons(scorer, image, kept)
+                if feedback is not None:
+                    form.feedback_form(feedback, image, kept)
+    outputs = _outputs(card, below, text, kept)
     gr.HTML(render("limits.html", how_often="The tab “Model” shows how often."))
     check = make_check(scorer, examples)
     checked = image.change(
@@ -109,7 +122,7 @@ def _inputs(examples: list[str]) -> tuple[gr.Image, gr.Dataset]:
     return image, gallery
 
 
-def _outputs(card: gr.HTML) -> Outputs:
+def _outputs(*above: gr.blocks.Block) -> Outputs:
     with gr.Column(visible=False) as evidence:
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=300):
@@ -132,7 +145,7 @@ def _outputs(card: gr.HTML) -> Outputs:
             facts = gr.HTML()
             answer_json = gr.JSON(label="The answer as programs get it", show_indices=False)
     heat.input(None, heat, None, js=SET_HEAT, api_visibility="private", queue=False)
-    return Outputs(card, evidence, slider, frequency, spectrum, provenance, facts, answer_json)
+    return Outputs(*above, evidence, slider, frequency, spectrum, provenance, facts, answer_json)
 
 
 def make_check(scorer: Scorer, examples: list[str]) -> Callable[[Upload | None], list]:
@@ -150,15 +163,13 @@ def make_check(scorer: Scorer, examples: list[str]) -> Callable[[Upload | None],
     with ThreadPoolExecutor(scorer.running) as threads:
         results = list(threads.map(lambda path: scorer.score(path, Path(path).name, heatmap=True), examples))
     known = {
-        sha256_of(path): updates(result)
-        for path, result in zip(examples, results, strict=True)
-        if isinstance(result, Verdict)
+        sha256_of(path): result for path, result in zip(examples, results, strict=True) if isinstance(result, Verdict)
     }
 
     def check(upload: Upload | None) -> list:
         if upload is None:
             return updates(None)
-        return known.get(sha256_of(upload.path)) or updates(scorer.score(upload.path, upload.name, heatmap=True))
+        return updates(known.get(sha256_of(upload.path)) or scorer.score(upload.path, upload.name, heatmap=True))
 
     return check
 
@@ -167,9 +178,13 @@ def result_updates(result: Verdict | Failure | None, scorer: Scorer, family_note
     """The values of the `Outputs` for a result; None stands for no picture."""
     if not isinstance(result, Verdict):
         card = page.EMPTY if result is None else answer.failure_card(result)
-        return [card, gr.update(visible=False), None, gr.update(open=False), "", "", "", None]
+        hide = gr.update(visible=False)
+        return [card, hide, "", None, hide, None, gr.update(open=False), "", "", "", None]
     return [
         answer.verdict_card(result, family_note),
+        gr.update(visible=True),
+        summary(result),
+        dataclasses.replace(result, picture=None),  # it can be read again, and would be megabytes a visitor
         gr.update(visible=True),
         (display(result.picture), result.overlay(opacity=0.95)),
         gr.update(open=False),
@@ -178,9 +193,3 @@ def result_updates(result: Verdict | Failure | None, scorer: Scorer, family_note
         answer.details(result, scorer.detector),
         result.to_dict(),
     ]
-
-
-def sha256_of(path: str) -> str:
-    """SHA-256 of a file, hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

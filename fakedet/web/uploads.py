@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,12 @@ def raw_files(**options: Any) -> gr.File:
 
     component.preprocess = preprocess
     return _without_addresses(component)
+
+
+def sha256_of(path: str) -> str:
+    """SHA-256 of a file, hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _without_addresses(component: Any) -> Any:

@@ -1,11 +1,13 @@
 """Reads a data set of any layout into splits of (image bytes, label 0 or 1, optional text columns).
 
-Four layouts are supported: a Hub data set id, a folder with class folders, parquet files, and a folder of parquet
-files. Labels are mapped by name, never by index: the imagefolder of `datasets` sorts class names, which makes fake 0.
+Five layouts are supported: a Hub data set id, a folder with class folders, parquet files, a folder of parquet files,
+and a CSV of reviewed reports (`train/data/feedback.py`). Labels are mapped by name, never by index: the imagefolder of
+`datasets` sorts class names, which makes fake 0.
 """
 
 from __future__ import annotations
 
+import csv
 import glob
 import re
 from pathlib import Path
@@ -17,6 +19,7 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".g
 SPLIT_NAMES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation", "testing": "test"}
 REAL_NAMES = {"real", "nature", "natural", "authentic", "genuine", "human", "photo", "photograph"}
 FAKE_NAMES = {"fake", "ai", "generated", "aigenerated", "synthetic", "deepfake", "artificial", "aiart"}
+LEFT_OUT = {"", "graphic", "no"}  # words of the column `reviewed` that give no class
 GRAPHIC = "graphic"  # a catalogue's label for what is neither a photograph nor generated: no class
 # Parts of folder names that are not the class: "training_fake", "ai_images", "0_real".
 FILLER = {"train", "training", "test", "testing", "val", "valid", "validation", "image", "images", "img", "imgs",
@@ -70,6 +73,8 @@ def read_sources(
         columns = (image_column, label_column, group_column)
         if Path(source).expanduser().is_dir() and not any(Path(source).expanduser().rglob("*.parquet")):
             columns = ("image", "label", None)  # as _read_image_folder names them
+        if source.endswith(".csv"):
+            columns = ("image", "label", "group")  # as _read_reviewed names them
         for name, ds in _read_one(source, split, label_map or {}, config_name, cache_dir).items():
             ds = _standardise(ds, *columns, label_map or {}, source)
             parts.setdefault(name, []).append(ds)
@@ -85,6 +90,8 @@ def _read_one(source: str, split: str | None, label_map: dict[str, int], config_
     if path.is_dir():
         files = sorted(path.rglob("*.parquet"))
         return _read_parquet(files, split, cache_dir) if files else _read_image_folder(path, split, label_map)
+    if path.suffix == ".csv" and path.is_file():
+        return {split or "train": _read_reviewed(path)}
     files = [Path(p) for p in sorted(glob.glob(str(path), recursive=True))]
     if files and all(f.suffix == ".parquet" for f in files):
         return _read_parquet(files, split, cache_dir)
@@ -147,6 +154,28 @@ def _read_image_folder(root: Path, split: str | None, label_map: dict[str, int])
         raise PrepareError(f"No folder under {root.name} has a class name such as real or fake.")
     features = Features({"image": Image(decode=False), "label": Value("int64")})
     return {k: Dataset.from_dict(v, features=features) for k, v in rows.items()}
+
+
+def _read_reviewed(path: Path) -> Dataset:
+    """Reads the lines of a review.csv in which a person has said what the picture is."""
+    rows: dict[str, list] = {"image": [], "label": [], "group": []}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        table = csv.DictReader(file)
+        if not {"picture", "reviewed"} <= set(table.fieldnames or ()):
+            raise PrepareError(f"{path} needs the columns picture and reviewed, as prepare.py feedback writes them.")
+        for row in table:
+            word = (row["reviewed"] or "").strip().lower()
+            label = label_from_name(word)
+            if label is None and word not in LEFT_OUT:
+                raise PrepareError(f"{path}, line {table.line_num}: reviewed is real, fake, graphic or no, not {word}.")
+            if label is not None:
+                rows["image"].append({"bytes": None, "path": str(path.parent / row["picture"])})
+                rows["label"].append(label)
+                rows["group"].append(row.get("group") or row["picture"])
+    if not rows["label"]:
+        raise PrepareError(f"{path} has no line with real or fake in the column reviewed.")
+    features = Features({"image": Image(decode=False), "label": Value("int64"), "group": Value("string")})
+    return Dataset.from_dict(rows, features=features)
 
 
 def _label_from_folders(folders: tuple[str, ...], label_map: dict[str, int]) -> int:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from train.evaluation.report_tables import DASH, consistency, hard_kinds, key_figures, table, with_interval
+from train.evaluation.report_tables import (
+    DASH,
+    ai_edits,
+    consistency,
+    hard_kinds,
+    key_figures,
+    table,
+    with_interval,
+)
 
 METRIC_ROWS = (
     ("images (real, fake)", None),
@@ -72,6 +80,7 @@ def markdown(report: dict, pictures: set[str]) -> str:
         *key_figures(tiers),
         *_images(pictures, (("risk_coverage.png", "Risk and coverage"),)),
         *hard_kinds(tiers),
+        *ai_edits(tiers),
         "## At the threshold",
         _by_tier(tiers, METRIC_ROWS, "metrics", "at the threshold"),
         _by_tier(tiers, ANSWER_ROWS, "three_answers", "three answers"),

@@ -16,6 +16,7 @@ from train.evaluation.metrics import detection_metrics
 from train.evaluation.selective import risk_coverage
 
 BY = ("source", "generator", "content")
+EDIT_SHARES = {"called_fake": "fake", "called_real": "real", "unsure": "unsure"}
 
 
 def tier_summary(scores: pd.DataFrame, threshold: float) -> dict:
@@ -23,8 +24,8 @@ def tier_summary(scores: pd.DataFrame, threshold: float) -> dict:
 
     Returns:
         `metrics` (as `detection_metrics`), `auc_ci` ([low, high] or None) and `auc_ci_unit` (what its bootstrap
-        resamples), `matched` (AUC inside sources), `risk_coverage`, `three_answers`, `hard_kinds`, and `by` (column to
-        rows, see `group_rows`).
+        resamples), `matched` (AUC inside sources), `risk_coverage`, `three_answers`, `hard_kinds`, `ai_edits`, and `by`
+        (column to rows, see `group_rows`).
     """
     auc_ci, unit = pooled_interval(scores)
     return {
@@ -34,6 +35,7 @@ def tier_summary(scores: pd.DataFrame, threshold: float) -> dict:
         "matched": matched_auc(scores),
         "risk_coverage": risk_coverage(scores["label"], scores["p_fake"], threshold),
         "hard_kinds": hard_kinds(scores),
+        "ai_edits": ai_edits(scores),
         "three_answers": three_answers(scores),
         "by": {name: group_rows(scores, name, threshold) for name in BY if has_values(scores, name)},
     }
@@ -87,6 +89,23 @@ def hard_kinds(scores: pd.DataFrame) -> list[dict]:
             "called_fake": n_fake / len(own), "unsure": n_unsure / len(own),
         })  # fmt: skip
     return sorted(rows, key=lambda row: (-row["called_fake"], row["kind"]))
+
+
+def ai_edits(scores: pd.DataFrame) -> dict | None:
+    """Verdicts on photographs that a generator redrew: AI-generated images with the word ai-edit in the column kind.
+
+    They keep a photograph's content and often its pixels, so they are harder than pictures made from a text.
+
+    Returns:
+        `n`, the shares `called_fake`, `called_real` and `unsure`, and `auc` against all photographs; None without any.
+    """
+    if not has_values(scores, "kind"):
+        return None
+    own = scores[(scores["label"] == 1) & scores["kind"].fillna("").str.contains(r"\bai-edit\b")]
+    if own.empty:
+        return None
+    verdicts = {name: _mean(own["verdict"] == word) for name, word in EDIT_SHARES.items()}
+    return {"n": len(own), **verdicts, "auc": _auc(pd.concat([own, scores[scores["label"] == 0]]))}
 
 
 def group_rows(scores: pd.DataFrame, column: str, threshold: float) -> list[dict]:

@@ -141,6 +141,9 @@ def weak_points(report: dict) -> list[str]:
         "Kinds of photographs called fake": _named(
             [(row["kind"], percent(row["called_fake"]), row["n"]) for row in kinds], len(kinds)
         ),
+        "Photographs that a generator redrew, called fake": _named(
+            [("ai-edit", percent(edits["called_fake"]), edits["n"])] if (edits := tier.get("ai_edits")) else []
+        ),
         "Properties that separate the classes without a network, by AUC": _named(
             [(row["words"], number(row["strength"], 2), row["n"]) for row in probes if row["strength"] is not None]
         ),

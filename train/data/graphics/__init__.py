@@ -1,0 +1,1 @@
+"""Graphics made without end: pages, terminals, chats, charts, documents, memes and flat scenes, in many styles."""
