@@ -4,13 +4,13 @@
     python train/kinds.py --model runs/mine/best --data data/catalogue --graphics data/catalogue data/graphics_made
     python train/export.py --model runs/mine/best
 
-The layer is linear and reads the frozen network, so that no score changes: its pooled features, and mean and deviation
-of the channels of five earlier stages, all of the view that shows the whole picture. It is fitted on the split
-graphics_train of each folder of --graphics (or train, where there is none), and on photographs and AI-generated
-pictures of the split train of --data; AI-made art counts as drawn. Pictures come in the three tiers of an evaluation by
-turns. Regularisation and threshold are chosen on graphics_validation and on the split validation of --data, so that at
-most --photographs of the photographs and --generated of the AI-generated ones count as no photograph. With --test,
-graphics_test, the split test of --data and of the made graphics are reported too: score them once.
+The layer is linear and reads the frozen network, so that no score changes: mean and deviation of the channels of four
+early stages, of the view that shows the whole picture. It is fitted on the split graphics_train of each folder of
+--graphics (or train, where there is none), and on photographs and AI-generated pictures of the split train of --data;
+AI-made art counts as drawn. Pictures come in the three tiers of an evaluation by turns. Regularisation and threshold
+are chosen on graphics_validation and on the split validation of --data, so that at most --photographs of the
+photographs and --generated of the AI-generated ones count as no photograph. With --test, the splits graphics_test and
+test are reported too: score them once.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def load_part(args: argparse.Namespace, part: str) -> tuple[list[datasets.Datase
         rows = datasets.Dataset.from_parquet(str(path))
         table = rows.select_columns(["label", "content", "source"]).to_pandas()
         if graphics:
+            if table["label"].isin((0, 1)).any():
+                raise PrepareError(f"{path} holds photographs or AI-generated pictures, not graphics.")
             table["label"] = -1
         else:
             shuffled = table.iloc[rng.permutation(len(table))]
@@ -89,8 +91,8 @@ def features(model, args: argparse.Namespace, part: str) -> kind_head.Pictures:
         if pixels is None or pixels.shape[-1] != model.config.input_size:
             continue
         with torch.inference_mode():
-            _, pooled, levels = model.pooled_with_levels(pixels.contiguous(memory_format=torch.channels_last))
-            rows.append(torch.cat((pooled, *levels), 1)[0].numpy())
+            _, _, levels = model.pooled_with_levels(pixels.contiguous(memory_format=torch.channels_last))
+            rows.append(torch.cat(levels, 1)[0].numpy())
         kept.append(at)
     return kind_head.Pictures(np.stack(rows), table.iloc[kept].reset_index(drop=True))
 
@@ -144,10 +146,10 @@ def main(argv: list[str] | None = None) -> int:
     add("--model", required=True, help="checkpoint folder; its weights and config.json are changed")
     add("--data", required=True, help="folder with train.parquet and validation.parquet, photographs and AI-generated")
     add("--graphics", nargs="+", required=True, help="folders with graphics_SPLIT.parquet or SPLIT.parquet")
-    add("--per_source", type=int, default=8, help="photographs, and AI-generated pictures, of each source")
+    add("--per_source", type=int, default=6, help="photographs, and AI-generated pictures, of each source")
     add("--photographs", type=float, default=0.008, help="share of photographs that may count as none, 0..1")
     add("--generated", type=float, default=0.015, help="the same for AI-generated pictures that are not drawn")
-    add("--strengths", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3, 3e-3, 1e-2], help="values of C to try")
+    add("--strengths", type=float, nargs="+", default=[1e-3, 3e-3, 1e-2, 3e-2], help="values of C to try")
     add("--seed", type=int, default=0, help="of the choice of pictures")
     add("--test", action="store_true", help="also report the test splits")
     add("--report", metavar="FILE.json", help="also write the figures to this file")

@@ -50,7 +50,7 @@ class _Network(nn.Module):
         if self.levels is None:
             features = backbone.forward_features(pixels)
         else:
-            features, maps = backbone.forward_intermediates(pixels, indices=self.levels or [0])
+            features, maps = backbone.forward_intermediates(pixels, indices=self.levels)
         channels, height, width = (int(size) for size in features.shape[1:])  # constants in the graph
         pooled = features.mean((2, 3), keepdim=True).flatten(1)
         hidden = fc1(pooled)
@@ -61,8 +61,8 @@ class _Network(nn.Module):
         if self.tells_families:
             results.append(self.family(pooled))
         if self.levels is not None:
-            parts = [part for own in maps[: len(self.levels)] for part in mean_and_deviation(own)]
-            results.append(self.kind(torch.cat((pooled, *parts), 1)))
+            parts = [part for own in maps for part in mean_and_deviation(own)]
+            results.append(self.kind(torch.cat(parts, 1)))
         return tuple(results)
 
 

@@ -108,7 +108,7 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
             self.family = nn.Linear(self.backbone.num_features, len(config.families))
         if config.kinds:
             levels = [self.backbone.feature_info[level]["num_chs"] for level in config.kind_levels]
-            self.kind = nn.Linear(self.backbone.num_features + 2 * sum(levels), len(config.kinds))
+            self.kind = nn.Linear(2 * sum(levels), len(config.kinds))
         if config.tiny_network:
             self.tiny = TinyNetwork(config)
         self.post_init()
@@ -139,13 +139,13 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
         if self.config.tells_families(side):
             outputs.append(self.family(pooled))
         if self.config.tells_kinds(side):
-            outputs.append(self.kind(torch.cat((pooled, *levels), 1)))
+            outputs.append(self.kind(torch.cat(levels, 1)))
         return tuple(outputs)
 
     def pooled_with_levels(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
         """As `pooled`, with mean and deviation (N, C) of the channels of each of the `kind_levels`."""
-        features, maps = self.backbone.forward_intermediates(pixels, indices=list(self.config.kind_levels) or [0])
-        levels = [part for own in maps[: len(self.config.kind_levels)] for part in mean_and_deviation(own)]
+        features, maps = self.backbone.forward_intermediates(pixels, indices=list(self.config.kind_levels))
+        levels = [part for own in maps for part in mean_and_deviation(own)]
         return features, features.mean(dim=(2, 3)), levels
 
     def score_mixed(self, pixels: torch.Tensor, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -99,8 +99,8 @@ class Settings:
         family_threshold: A family is named from this probability on, 0..1; "other" is never named.
         kinds: Names of the kinds of picture of the third output: "photo" first, which means photo-like, made by a
             camera or by a generator, then what is no photograph. Empty: there is no such output. Tiny images have none.
-        kind_levels: Stages of the backbone, as timm's `forward_intermediates` counts them, whose channels' mean and
-            deviation the third output also reads.
+        kind_levels: Stages of the backbone, as timm's `forward_intermediates` counts them, of whose channels the third
+            output reads mean and deviation.
         kind_threshold: A picture counts as no photograph if P("photo") is at most 1 minus this, 0..1.
 
     Raises:
@@ -244,7 +244,8 @@ class Settings:
         distinct = known and len(set(self.kinds)) == len(self.kinds)
         require("kinds", distinct, f"none, or of {', '.join(KINDS)}, photo first")
         levels = all(whole(level, 0, 31) for level in self.kind_levels)
-        require("kind_levels", levels and len(self.kind_levels) < 9, "at most 8 whole numbers from 0 to 31")
+        given = bool(self.kind_levels) == bool(self.kinds) and len(self.kind_levels) < 9
+        require("kind_levels", levels and given, "at most 8 whole numbers from 0 to 31, and some where there are kinds")
         require("kind_threshold", number(self.kind_threshold, 0, 1), "a number from 0 to 1")
 
 

@@ -15,7 +15,7 @@ from fakedet.network.model import FakeDetForImageClassification
 from fakedet.network.settings import KINDS
 from train.attribution.family_head import stored_as_half
 
-LEVELS = (0, 1, 2, 3, 4)  # of EfficientNet-B0: 16, 24, 40, 112 and 320 channels
+LEVELS = (0, 1, 2, 3)  # of EfficientNet-B0: 16, 24, 40 and 112 channels; later ones tell fewer (train/EXPERIMENTS.md)
 # Content of a graphic, as the catalogue and make_graphics.py name it; that of photographs is not listed.
 GRAPHIC = ("chart", "diagram", "document", "logo", "map", "meme", "screenshot", "slide")
 DRAWING = ("art", "comic", "game", "illustration", "painting", "render")
