@@ -15,7 +15,7 @@ from fakedet.hub import Checkpoint, load_checkpoint
 from fakedet.images import CorruptImage, ImageError, Limits, LoadedImage, open_image
 from fakedet.network.runtime import make_runtime
 from fakedet.network.settings import Calibration
-from fakedet.network.views import make_views
+from fakedet.network.views import count_whole, make_views
 from fakedet.stability import recheck
 from fakedet.verdict import Failure, Verdict
 from fakedet.verdict_builder import PROVENANCE_MS, PreparedImage, VerdictBuilder, ViewOutputs
@@ -37,6 +37,8 @@ class Detector:
         threads: CPU threads of the network; by default FAKEDET_THREADS, else all that this process may use.
         lazy: Load what only tiny images need when the first of them comes: a process that scores one image starts
             faster, but an error of that part comes later.
+        early_exit: Score crops only where the views of the whole image leave a doubt (`Settings.early_exit_band`). Not
+            applied where a heat map or stability is asked for: both need all views.
 
     Raises:
         ValueError: No such runtime, or it cannot be used.
@@ -50,8 +52,10 @@ class Detector:
         provenance: bool = True,
         threads: int | None = None,
         lazy: bool = False,
+        early_exit: bool = False,
     ):
         self.checkpoint = checkpoint
+        self.early_exit = early_exit and checkpoint.settings.early_exit_band != [0, 1]
         self.provenance = provenance
         self.config = checkpoint.settings
         self.limits = limits or Limits()
@@ -73,6 +77,7 @@ class Detector:
         provenance: bool = True,
         threads: int | None = None,
         lazy: bool = False,
+        early_exit: bool = False,
     ) -> Detector:
         """Loads a checkpoint: a Hub id ("owner/name" or "owner/name@revision"), a folder, or the bundled one (None).
 
@@ -80,7 +85,7 @@ class Detector:
             hub.ModelError: The checkpoint cannot be loaded or used.
             ValueError: No such runtime, or it cannot be used.
         """
-        return cls(load_checkpoint(model, revision), runtime, limits, provenance, threads, lazy)
+        return cls(load_checkpoint(model, revision), runtime, limits, provenance, threads, lazy, early_exit)
 
     def predict(self, image, heatmap: bool = False, stability: bool = False) -> Verdict:
         """Scores one image.
@@ -125,7 +130,8 @@ class Detector:
         """Scores images that are already decoded and cut, in one batch; arguments as in `predict`."""
         if not images:
             return []
-        outputs = self._run([image.views.pixels for image in images])
+        first_alone = self.early_exit and not (heatmap or stability)
+        outputs = self._run_early(images) if first_alone else self._run([image.views.pixels for image in images])
         logits = [self._aggregate(own) for own in outputs]
         checks = self._recheck(images, logits) if stability else [None] * len(images)
         verdicts = []
@@ -192,6 +198,20 @@ class Detector:
                 logits, maps, *families = (array[start:end] for array in arrays)
                 outputs[index] = ViewOutputs(logits, maps, ms, *families)
                 start = end
+        return outputs
+
+    def _run_early(self, images: list[PreparedImage]) -> list[ViewOutputs]:
+        """Runs the network on the views of the whole images, and on the crops of those that they leave in doubt."""
+        low, high = self.config.early_exit_band
+        sets = [image.views.pixels for image in images]
+        counts = [count_whole(image.views.boxes, image.loaded.image.size) or len(image.views.boxes) for image in images]
+        outputs = self._run([views[:count] for views, count in zip(sets, counts, strict=True)])
+        p_fake = [
+            self._calibration(image).p_fake(self._aggregate(own)) for image, own in zip(images, outputs, strict=True)
+        ]
+        doubtful = [i for i, count in enumerate(counts) if count < len(sets[i]) and low < p_fake[i] < high]
+        for i, crops in zip(doubtful, self._run([sets[i][counts[i] :] for i in doubtful]), strict=True):
+            outputs[i] = outputs[i].extended(crops)
         return outputs
 
     def _aggregate(self, outputs: ViewOutputs) -> float:

@@ -36,6 +36,12 @@ class ViewOutputs:
     ms: float
     families: np.ndarray | None = None
 
+    def extended(self, more: ViewOutputs) -> ViewOutputs:
+        """These outputs, followed by those of further views of the same image."""
+        families = None if self.families is None else np.concatenate([self.families, more.families])
+        arrays = [np.concatenate(pair) for pair in ((self.logits, more.logits), (self.maps, more.maps))]
+        return ViewOutputs(*arrays, self.ms + more.ms, families)
+
 
 @dataclass
 class PreparedImage:
@@ -135,7 +141,7 @@ class VerdictBuilder:
             threshold=self.calibration.threshold,
             unsure_band=self.calibration.unsure_band,
             image=self.image.loaded.facts,
-            views=len(self.image.views.boxes),
+            views=len(self.outputs.logits),
             model=model_facts,
             ms=self.ms | {"total": sum(self.ms.values())},
             notes=tuple(self.notes),

@@ -104,6 +104,8 @@ class Settings:
             one view: its centre first, then its ends. They come first; crops fill the rest. 0 is off.
         crop_scale: Images whose short side exceeds this many view sides are scaled down to it before crops are cut.
             0 is off: crops have the image's own resolution.
+        early_exit_band: [low, high] around the threshold. Where early exit is asked for (`Detector`), crops are scored
+            only if the P(fake) of the views of the whole image lies strictly inside. [0, 1] is off.
         squash: Resize the whole image to one square view instead of cropping, as most classifiers do; for comparison.
         families: Names of the generator families of the second output, for images that are called AI-generated.
             Empty: there is no such output. Tiny images have none.
@@ -139,6 +141,7 @@ class Settings:
     stability_flip: str = "threshold"
     whole_views: int = 0
     crop_scale: float = 0.0
+    early_exit_band: list[float] = field(default_factory=lambda: [0.0, 1.0])
     squash: bool = False
     families: list[str] = field(default_factory=list)
     family_temperature: float = 1.0
@@ -227,7 +230,7 @@ class Settings:
         allowed = differs or self.tiny_network is False
         require("tiny_network", allowed, "false, or true with a tiny_input_size")
         require("threshold", number(self.threshold, 0, 1), "a number from 0 to 1")
-        for key in ("unsure_band", "tiny_unsure_band"):
+        for key in ("unsure_band", "tiny_unsure_band", "early_exit_band"):
             band = getattr(self, key)
             inside = len(band) == 2 and all(number(v, 0, 1) for v in band) and band[0] <= self.threshold <= band[1]
             require(key, inside, "[low, high] within 0..1 around the threshold")
@@ -241,4 +244,4 @@ class Settings:
 
 
 KEYS = tuple(own.name for own in fields(Settings))
-SEQUENCES = ("image_mean", "image_std", "unsure_band", "tiny_unsure_band", "families")
+SEQUENCES = ("image_mean", "image_std", "unsure_band", "tiny_unsure_band", "early_exit_band", "families")
