@@ -8,7 +8,9 @@ Needs Ray (pip install "fakedet[scale]") and fakedet on every machine; machines 
 import argparse
 import os
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before ray is imported: it would report its use over the network
+os.environ.setdefault(
+    "RAY_USAGE_STATS_ENABLED", "0"
+)  # before ray is imported: it would report its use over the network
 
 import fsspec
 import ray

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,10 +13,13 @@ from tqdm.auto import tqdm
 
 from fakedet import Detector
 from fakedet.detector import Failure
+from train.evaluation.calibration import THRESHOLD, CalibrationError, Part
 from train.evaluation.curves import Degradation
-from train.evaluation.dataset import EvalSet, Tier, prefetch
+from train.evaluation.dataset import TIERS, EvalSet, Tier, load_evalset, prefetch
+from train.evaluation.intervals import resampling_units
 
 LATENCY_IMAGES = 200
+MIN_IMAGES = 100  # of a class, for calibration
 
 
 def score_tier(
@@ -58,6 +63,58 @@ def score_tier(
     if not detector.config.families:
         scores = scores.drop(columns=["family", "family_named"])
     return table.join(scores, how="inner").reset_index(drop=True), dropped
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One data set in one tier: its name; per image (N,) logit z, P(fake), answer, label, source and folding unit."""
+
+    name: str
+    z: np.ndarray
+    p_fake: np.ndarray
+    answers: np.ndarray
+    labels: np.ndarray
+    sources: np.ndarray
+    units: np.ndarray
+
+    @property
+    def part(self) -> Part:
+        return self.z, self.labels
+
+
+def score_sets(args: argparse.Namespace, whole_alone: bool = False) -> list[Scored]:
+    """Scores every data set in every tier, by all views or by those of the whole image alone.
+
+    Args:
+        args: Of train/calibrate.py: model, data, tiers, split, max_samples, seed, batch_size, num_workers.
+
+    Raises:
+        CalibrationError: a data set has only a test split that was not named, or lacks a class.
+        PrepareError, hub.ModelError: the data or the model cannot be read.
+    """
+    detector, scored = Detector.from_pretrained(args.model, provenance=False), []
+    if whole_alone:
+        detector.early_exit, detector.config.early_exit_band = True, [THRESHOLD, THRESHOLD]  # nothing lies inside
+    for data in args.data:
+        images = load_evalset(data, args.split, args.max_samples, args.seed, default_split="validation")
+        if args.split is None and images.split == "test":
+            raise CalibrationError(f"{data} has only a test split: name it by --split test to calibrate on it.")
+        for tier in args.tiers:
+            rows = np.arange(len(images))
+            scores, dropped = score_tier(detector, images, TIERS[tier], rows, args.batch_size, args.num_workers)
+            if dropped:
+                print(f"{len(dropped)} images of {data} could not be read and are left out.")
+            if scores["label"].nunique() < 2:
+                raise CalibrationError(f"{data}, split {images.split}, lacks real or fake images to calibrate on.")
+            if scores["label"].value_counts().min() < MIN_IMAGES:
+                print(f"Warning: {data} has fewer than {MIN_IMAGES} images of one class; shares are rough.")
+            unit, units = resampling_units(scores.set_index("index"))  # the same in every tier
+            units = units if unit == "source" else np.char.add(f"{data} ", units.astype(str))
+            sources = scores["source"].fillna("").to_numpy(str) if "source" in scores else np.full(len(scores), "")
+            name = f"{data} ({images.split}, {tier})"
+            columns = (scores[column].to_numpy() for column in ("z", "p_fake", "verdict", "label"))
+            scored.append(Scored(name, *columns, sources, units))
+    return scored
 
 
 def measure_latency(detector: Detector, images: EvalSet, rows: np.ndarray, max_images: int = LATENCY_IMAGES) -> dict:
