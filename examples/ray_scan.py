@@ -2,18 +2,22 @@
 
 SOURCE: folder, file or parquet files at any address that fsspec reads (a path, s3://bucket/folder, hf://datasets/...).
 OUTPUT: folder of parquet files, also such an address. Its rows are those of `fakedet scan`, in no fixed order.
-Needs Ray (pip install "fakedet[scale]") and fakedet on every machine; machines may leave and join while it runs.
+Needs Ray (pip install 'fakedet[scale]') and fakedet on every machine; machines may leave and join while it runs.
 """
 
 import argparse
 import os
+import sys
 
 os.environ.setdefault(
     "RAY_USAGE_STATS_ENABLED", "0"
 )  # before ray is imported: it would report its use over the network
 
-import fsspec
-import ray
+try:
+    import fsspec
+    import ray
+except ImportError:
+    sys.exit("ray_scan.py needs Ray, which is not installed: pip install 'fakedet[scale]'")
 
 from fakedet.images import EXTENSIONS
 from fakedet.scan.batch import BATCH, BatchScorer
