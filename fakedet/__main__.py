@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     scan.add_argument("--batch_size", type=int, default=32, help="images per batch (default 32)")
     scan.add_argument("--split", help="split of a Hub data set (default: all)")
     scan.add_argument("--views", choices=("fast", "all"), default="fast",
-                      help="fast: crops only where the whole picture leaves a doubt; all (default fast)")  # fmt: skip
+                      help="fast: all views only where the first ones leave a doubt; all (default fast)")  # fmt: skip
     scan.add_argument("--no_provenance", action="store_true", help="ignore the metadata of the files")
     bench = commands.add_parser("bench", help="measure the speed, compared with common baselines")
     bench.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
@@ -166,7 +166,8 @@ def info(args: argparse.Namespace) -> int:
 
     checkpoint = load_checkpoint(args.model or os.environ.get("FAKEDET_MODEL"), args.revision)
     keys = ("backbone", "input_size", "max_views", "aggregate", "calibration_temperature", "calibration_bias",
-            "threshold", "unsure_band", "early_exit_band", "families", "family_threshold")  # fmt: skip
+            "threshold", "unsure_band", "early_exit_views", "early_exit_band", "families",
+            "family_threshold")  # fmt: skip
     facts = {"fakedet": __version__, "id": checkpoint.id, "revision": checkpoint.revision, "sha256": checkpoint.sha256,
              "note": checkpoint.note, "parameters": checkpoint.parameters,
              **{key: getattr(checkpoint.settings, key) for key in keys}}  # fmt: skip

@@ -15,7 +15,7 @@ from fakedet.hub import Checkpoint, load_checkpoint
 from fakedet.images import CorruptImage, ImageError, Limits, LoadedImage, open_image
 from fakedet.network.runtime import make_runtime
 from fakedet.network.settings import Calibration
-from fakedet.network.views import count_whole, make_views
+from fakedet.network.views import make_views
 from fakedet.stability import recheck
 from fakedet.verdict import Failure, Verdict
 from fakedet.verdict_builder import PROVENANCE_MS, PreparedImage, VerdictBuilder, ViewOutputs
@@ -37,8 +37,8 @@ class Detector:
         threads: CPU threads of the network; by default FAKEDET_THREADS, else all that this process may use.
         lazy: Load what only tiny images need when the first of them comes: a process that scores one image starts
             faster, but an error of that part comes later.
-        early_exit: Score crops only where the views of the whole image leave a doubt (`Settings.early_exit_band`). Not
-            applied where a heat map or stability is asked for: both need all views.
+        early_exit: Score all views of an image only where the first ones leave a doubt (`Settings.early_exit_views`).
+            Not applied where a heat map or stability is asked for: both need all views.
 
     Raises:
         ValueError: No such runtime, or it cannot be used.
@@ -55,7 +55,7 @@ class Detector:
         early_exit: bool = False,
     ):
         self.checkpoint = checkpoint
-        self.early_exit = early_exit and checkpoint.settings.early_exit_band != [0, 1]
+        self.early_exit = early_exit and checkpoint.settings.early_exit_views > 0
         self.provenance = provenance
         self.config = checkpoint.settings
         self.limits = limits or Limits()
@@ -201,17 +201,15 @@ class Detector:
         return outputs
 
     def _run_early(self, images: list[PreparedImage]) -> list[ViewOutputs]:
-        """Runs the network on the views of the whole images, and on the crops of those that they leave in doubt."""
-        low, high = self.config.early_exit_band
+        """Runs the network on the first views of the images, and on the others of those that they leave in doubt."""
+        first, (low, high) = self.config.early_exit_views, self.config.early_exit_band
         sets = [image.views.pixels for image in images]
-        counts = [count_whole(image.views.boxes, image.loaded.image.size) or len(image.views.boxes) for image in images]
-        outputs = self._run([views[:count] for views, count in zip(sets, counts, strict=True)])
-        p_fake = [
-            self._calibration(image).p_fake(self._aggregate(own)) for image, own in zip(images, outputs, strict=True)
-        ]
-        doubtful = [i for i, count in enumerate(counts) if count < len(sets[i]) and low < p_fake[i] < high]
-        for i, crops in zip(doubtful, self._run([sets[i][counts[i] :] for i in doubtful]), strict=True):
-            outputs[i] = outputs[i].extended(crops)
+        tiny = [self.config.is_tiny(image.loaded.image.size) for image in images]  # the band is not made for those
+        outputs = self._run([views if own else views[:first] for views, own in zip(sets, tiny, strict=True)])
+        cut = [i for i, own in enumerate(outputs) if len(own.logits) < len(sets[i])]
+        doubtful = [i for i in cut if low < self.calibrate(self._aggregate(outputs[i])) < high]
+        for i, others in zip(doubtful, self._run([sets[i][first:] for i in doubtful]), strict=True):
+            outputs[i] = outputs[i].extended(others)
         return outputs
 
     def _aggregate(self, outputs: ViewOutputs) -> float:

@@ -146,5 +146,6 @@ class VerdictBuilder:
             ms=self.ms | {"total": sum(self.ms.values())},
             notes=tuple(self.notes),
             file=self.image.file,
+            view_logits=tuple(map(float, self.outputs.logits)),
             **self.optional,
         )

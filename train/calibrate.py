@@ -13,9 +13,9 @@ the given answers is wrong (selective prediction); it is chosen on cross-fitted 
 of the same source. Images below --tiny_side pixels have numbers of their own: calibrate them in a second run, on such
 images. With several --data (or --tiers) each weighs the same, however many images it has.
 
---early_exit leaves the calibration as it is and chooses the band of early exit for it (`fakedet scan --views fast`):
-the one that spares most images their crops while AUC and answers change little (see train/evaluation/early_exit.py). A
-new calibration switches early exit off.
+--early_exit leaves the calibration as it is and chooses early exit for it (`fakedet scan --views fast`): how many views
+are scored first, and the band in which the others follow, so that most views are spared while AUC and answers change
+little (see train/evaluation/early_exit.py). A new calibration switches early exit off.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 if __name__ == "__main__":  # a script sees its own folder first, where evaluate.py hides the library of that name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from fakedet import Detector
 from train.data.sources import PrepareError
 from train.evaluation.calibration import (
     THRESHOLD,
@@ -44,7 +46,7 @@ from train.evaluation.calibration import (
     probabilities,
 )
 from train.evaluation.crossfit import FOLDS, answer, answer_shares, out_of_fold
-from train.evaluation.early_exit import OFF, TwoScores, choose_exit_band, cross_fitted
+from train.evaluation.early_exit import choose_early_exit, cross_fitted
 from train.evaluation.metrics import expected_calibration_error
 from train.evaluation.scoring import Scored, score_sets
 
@@ -122,7 +124,7 @@ def print_changes(scored: list[Scored], before: Setting, after: Setting, answers
 def calibrate(args: argparse.Namespace) -> None:
     """Does the whole job and prints what changed."""
     path = Path(args.model) / "config.json"
-    scored = score_sets(args)
+    scored = score_sets(args, Detector.from_pretrained(args.model, provenance=False))
     old = json.loads(path.read_text(encoding="utf-8"))
     keys = TINY_KEYS if args.tiny_side else KEYS
     before = tuple(old.get(key, default) for key, default in zip(keys, (1.0, 0.0, (THRESHOLD,) * 2), strict=True))
@@ -130,7 +132,7 @@ def calibrate(args: argparse.Namespace) -> None:
     print_changes(scored, before, after, answers)
     if not args.dry_run:
         numbers = dict(zip(keys, after, strict=True)) | {"threshold": THRESHOLD}
-        off = {"early_exit_band": list(OFF)} if "early_exit_band" in old else {}  # it was chosen for the former numbers
+        off = {"early_exit_views": 0} if "early_exit_views" in old else {}  # its band was chosen for the former numbers
         write_config(path, numbers | ({"tiny_side": args.tiny_side} if args.tiny_side else off))
     temperature, bias, (low, high) = after
     print(f"temperature {temperature:.4f}  bias {bias:+.4f}  threshold {THRESHOLD}  "
@@ -139,20 +141,19 @@ def calibrate(args: argparse.Namespace) -> None:
 
 
 def set_early_exit(args: argparse.Namespace) -> None:
-    """Chooses the band of early exit, prints what it changes and writes it."""
-    full, whole = score_sets(args), score_sets(args, whole_alone=True)
-    differs = [a.answers != b.answers for a, b in zip(full, whole, strict=True)]
-    p_whole, p_full = (joined([one.p_fake for one in scored]) for scored in (whole, full))
-    scores = TwoScores(joined([one.labels for one in full]), p_whole, p_full, joined(differs))
-    band, units = choose_exit_band(scores), joined([one.units for one in full])
+    """Chooses early exit, prints what it changes and writes it."""
+    detector = Detector.from_pretrained(args.model, provenance=False)
+    scored = score_sets(args, detector)
+    table, units = pd.concat([one.table for one in scored]), joined([one.units for one in scored])
+    views, band, scores = choose_early_exit(table, detector.config)
     for title, effect in (
         ("on these images", scores.effect(scores.ends(band))),
         ("cross-fitted over sources", cross_fitted(scores, units, args.folds, args.seed)),
     ):
         print(f"{title}: " + "  ".join(f"{key} {value:.4f}" for key, value in effect.items()))
     if not args.dry_run:
-        write_config(Path(args.model) / "config.json", {"early_exit_band": list(band)})
-    print(f"early exit band {band[0]:.4f} to {band[1]:.4f}" + (", not written" if args.dry_run else ""))
+        write_config(Path(args.model) / "config.json", {"early_exit_views": views, "early_exit_band": list(band)})
+    print(f"first views {views}  band {band[0]:.4f} to {band[1]:.4f}" + (", not written" if args.dry_run else ""))
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -174,7 +175,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--max_samples", type=int, help="per data set")
     add("--seed", type=int, default=0)
     add("--tiny_side", type=int, default=0, help="set the calibration of images below this side (pixels) instead")
-    add("--early_exit", action="store_true", help="choose the band of early exit instead")
+    add("--early_exit", action="store_true", help="choose early exit instead, for the calibration that is there")
     add("--dry_run", action="store_true", help="print, write nothing")
     args = parser.parse_args(argv)
     for name in ("max_false_alarm", "max_risk"):

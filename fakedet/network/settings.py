@@ -104,8 +104,8 @@ class Settings:
             one view: its centre first, then its ends. They come first; crops fill the rest. 0 is off.
         crop_scale: Images whose short side exceeds this many view sides are scaled down to it before crops are cut.
             0 is off: crops have the image's own resolution.
-        early_exit_band: [low, high] around the threshold. Where early exit is asked for (`Detector`), crops are scored
-            only if the P(fake) of the views of the whole image lies strictly inside. [0, 1] is off.
+        early_exit_views, early_exit_band: Where early exit is asked for (`Detector`), this many views are scored first,
+            and the others only if the P(fake) of these lies strictly inside [low, high]. 0 views is off.
         squash: Resize the whole image to one square view instead of cropping, as most classifiers do; for comparison.
         families: Names of the generator families of the second output, for images that are called AI-generated.
             Empty: there is no such output. Tiny images have none.
@@ -141,6 +141,7 @@ class Settings:
     stability_flip: str = "threshold"
     whole_views: int = 0
     crop_scale: float = 0.0
+    early_exit_views: int = 0
     early_exit_band: list[float] = field(default_factory=lambda: [0.0, 1.0])
     squash: bool = False
     families: list[str] = field(default_factory=list)
@@ -211,7 +212,8 @@ class Settings:
         require("max_views", whole(self.max_views, 1, 9), "a whole number from 1 to 9")
         require("few_views_area", number(self.few_views_area, 0, 9), "a number from 0 to 9")
         require("mirror_single", isinstance(self.mirror_single, bool), "true or false")
-        require("whole_views", whole(self.whole_views, 0, self.max_views), "a whole number from 0 to max_views")
+        for key in ("whole_views", "early_exit_views"):
+            require(key, whole(getattr(self, key), 0, self.max_views), "a whole number from 0 to max_views")
         scale = number(self.crop_scale, 0, 64) and not 0 < self.crop_scale < 1
         require("crop_scale", scale, "0, or a number from 1 to 64")
         require("squash", isinstance(self.squash, bool), "true or false")

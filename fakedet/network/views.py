@@ -113,16 +113,6 @@ def view_limit(size: tuple[int, int], side: int, config) -> int:
     return min(5, config.max_views) if shows_all(size, side, config) else config.max_views
 
 
-def count_whole(boxes: tuple[Box, ...], size: tuple[int, int]) -> int:
-    """How many of the first views, with `boxes` in an image of `size`, reach across its short side.
-
-    These are the views of the whole image, or all views of an image that is one view high or wide.
-    """
-    axis = 0 if size[0] < size[1] else 1
-    spans = [box[axis] == 0 and box[axis + 2] == size[axis] for box in boxes]
-    return spans.index(False) if False in spans else len(spans)
-
-
 def normalise(crops: list[np.ndarray], mean: list[float], std: list[float]) -> np.ndarray:
     """uint8 crops, V times (S, S, 3), as float32 (V, 3, S, S): value / 255, minus mean, over std."""
     stacked = np.stack(crops)

@@ -77,7 +77,7 @@ def scan(
     plan = {
         "source": source, "split": split, "count": pictures.count, "part_rows": PART_ROWS, "columns": list(KINDS),
         "provenance": provenance, "model": detector.model_facts,
-        "views": detector.config.early_exit_band if detector.early_exit else "all",
+        "views": [detector.config.early_exit_views, *detector.config.early_exit_band] if detector.early_exit else "all",
     }  # fmt: skip
     parts = Parts(output, pictures.count, share)
     if share.rank * PART_ROWS >= max(1, pictures.count) or not parts.prepare(plan, resume):
