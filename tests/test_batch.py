@@ -120,20 +120,21 @@ def test_datasets_map_scores_a_parquet_file_in_two_processes(folder, expected, t
     assert scored.drop_columns(["id"]).replace_schema_metadata().equals(expected)
 
 
-@contextlib.contextmanager
-def two_machines(monkeypatch):
-    """A Ray cluster of two nodes on this machine: (address, second node, function that kills it)."""
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    from ray.cluster_utils import Cluster
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray cluster of two nodes on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        from ray.cluster_utils import Cluster
 
-    machine = {"num_cpus": 4, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=machine)
-    try:
-        second = cluster.add_node(**machine)
-        yield cluster.address, second, lambda: cluster.remove_node(second, allow_graceful=False)
-    finally:
-        cluster.shutdown()
+        machine = {"num_cpus": 4, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=machine)
+        try:
+            cluster.add_node(**machine)
+            yield cluster
+        finally:
+            cluster.shutdown()
 
 
 def decodes(pid: int) -> bool:
@@ -146,9 +147,25 @@ def decodes(pid: int) -> bool:
 
 
 @pytest.mark.integration
-def test_ray_gives_the_table_of_a_scan_although_a_machine_is_lost(folder, expected, tmp_path, monkeypatch):
-    with two_machines(monkeypatch) as (address, second, kill), (tmp_path / "log").open("w") as log:
-        command = example("ray_scan.py", folder, tmp_path / "out", "--address", address, "--workers", 4)
+def test_ray_reads_parquet_and_hands_columns_on(folder, expected, cluster, tmp_path):
+    images = pa.array(stored(folder)[-5:])
+    pq.write_table(pa.table({"id": range(5), "other": ["x"] * 5, "image": images}), tmp_path / "in.parquet")
+    source, output = (f"file://{tmp_path}/{name}" for name in ("in.parquet", "out"))
+    command = example("ray_scan.py", source, output, "--keep", "id", "--workers", 1)
+    done = subprocess.run(
+        [*command, "--address", cluster.address], env=ENVIRONMENT, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    scored = pq.read_table(tmp_path / "out").sort_by("id")
+    assert scored["id"].to_pylist() == list(range(5))
+    assert scored.drop_columns(["id"]).equals(expected.slice(len(expected) - 5))
+
+
+@pytest.mark.integration
+def test_ray_gives_the_table_of_a_scan_although_a_machine_is_lost(folder, expected, cluster, tmp_path):
+    (second,) = cluster.worker_nodes
+    with (tmp_path / "log").open("w") as log:
+        command = example("ray_scan.py", folder, tmp_path / "out", "--address", cluster.address, "--workers", 4)
         process = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=log, stderr=log)
         (raylet,) = second.all_processes["raylet"]
         began = time.monotonic()
@@ -156,10 +173,20 @@ def test_ray_gives_the_table_of_a_scan_although_a_machine_is_lost(folder, expect
             assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
             assert time.monotonic() - began < 300
             time.sleep(0.02)
-        kill()
+        cluster.remove_node(second, allow_graceful=False)
         assert process.poll() is None, "the machine was lost in the middle"
         assert process.wait(600) == 0, (tmp_path / "log").read_text()[-3000:]
     assert pq.read_table(tmp_path / "out").sort_by("file").equals(expected)
+
+
+@pytest.mark.integration
+def test_ray_does_not_add_to_a_table_that_is_there(folder, tmp_path):
+    (tmp_path / "rows.parquet").write_text("mine")
+    done = subprocess.run(
+        example("ray_scan.py", folder, tmp_path), env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"{tmp_path} is there already and not empty; name another OUTPUT."]
 
 
 @pytest.mark.integration
