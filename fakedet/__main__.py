@@ -39,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     scan.add_argument("--workers", type=int, help="decoding processes (default: one per CPU)")
     scan.add_argument("--batch_size", type=int, default=32, help="images per batch (default 32)")
     scan.add_argument("--split", help="split of a Hub data set (default: all)")
+    scan.add_argument("--views", choices=("fast", "all"), default="fast",
+                      help="fast: all views only where the first ones leave a doubt; all (default fast)")  # fmt: skip
     scan.add_argument("--no_provenance", action="store_true", help="ignore the metadata of the files")
     bench = commands.add_parser("bench", help="measure the speed, compared with common baselines")
     bench.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
@@ -173,7 +175,7 @@ def scan(args: argparse.Namespace) -> int:
 
     model = args.model or os.environ.get("FAKEDET_MODEL")
     done = scan(args.source, args.output, model, args.revision, args.runtime, args.resume, args.batch_size,
-                args.workers, not args.no_provenance, args.split)  # fmt: skip
+                args.workers, not args.no_provenance, args.split, args.views == "fast")  # fmt: skip
     text = f"{done['rows']} images in {done['seconds']:.1f} s, {done['images_per_s']:.1f} images/s"
     print(f"{args.output}: {text}" + (f"; {done['errors']} could not be scored" if done["errors"] else ""))
     # a launcher takes any other exit code of one process for a crash and ends all
@@ -212,7 +214,8 @@ def info(args: argparse.Namespace) -> int:
 
     checkpoint = load_checkpoint(args.model or os.environ.get("FAKEDET_MODEL"), args.revision)
     keys = ("backbone", "input_size", "max_views", "aggregate", "calibration_temperature", "calibration_bias",
-            "threshold", "unsure_band", "families", "family_threshold")  # fmt: skip
+            "threshold", "unsure_band", "early_exit_views", "early_exit_band", "families",
+            "family_threshold")  # fmt: skip
     facts = {"fakedet": __version__, "id": checkpoint.id, "revision": checkpoint.revision, "sha256": checkpoint.sha256,
              "note": checkpoint.note, "parameters": checkpoint.parameters, "trusted_signers": facts_in_use(),
              **{key: getattr(checkpoint.settings, key) for key in keys}}  # fmt: skip

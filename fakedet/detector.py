@@ -40,6 +40,8 @@ class Detector:
         threads: CPU threads of the network; by default FAKEDET_THREADS, else all that this process may use.
         lazy: Load what only tiny images need when the first of them comes: a process that scores one image starts
             faster, but an error of that part comes later.
+        early_exit: Score all views of an image only where the first ones leave a doubt (`Settings.early_exit_views`).
+            Not applied where a heat map or stability is asked for: both need all views.
 
     Raises:
         ValueError: No such runtime, or it cannot be used.
@@ -53,8 +55,10 @@ class Detector:
         provenance: bool = True,
         threads: int | None = None,
         lazy: bool = False,
+        early_exit: bool = False,
     ):
         self.checkpoint = checkpoint
+        self.early_exit = early_exit and checkpoint.settings.early_exit_views > 0
         self.provenance = provenance
         self.config = checkpoint.settings
         self.limits = limits or Limits()
@@ -76,6 +80,7 @@ class Detector:
         provenance: bool = True,
         threads: int | None = None,
         lazy: bool = False,
+        early_exit: bool = False,
     ) -> Detector:
         """Loads a checkpoint: a Hub id ("owner/name" or "owner/name@revision"), a folder, or the bundled one (None).
 
@@ -83,7 +88,7 @@ class Detector:
             hub.ModelError: The checkpoint cannot be loaded or used.
             ValueError: No such runtime, or it cannot be used.
         """
-        return cls(load_checkpoint(model, revision), runtime, limits, provenance, threads, lazy)
+        return cls(load_checkpoint(model, revision), runtime, limits, provenance, threads, lazy, early_exit)
 
     def predict(self, image, heatmap: bool = False, stability: bool = False) -> Verdict:
         """Scores one image.
@@ -128,7 +133,8 @@ class Detector:
         """Scores images that are already decoded and cut, in one batch; arguments as in `predict`."""
         if not images:
             return []
-        outputs = self._run([image.views.pixels for image in images])
+        first_alone = self.early_exit and not (heatmap or stability)
+        outputs = self._run_early(images) if first_alone else self._run([image.views.pixels for image in images])
         logits = [self._aggregate(own) for own in outputs]
         checks = self._recheck(images, logits) if stability else [None] * len(images)
         verdicts = []
@@ -197,6 +203,18 @@ class Detector:
                 optional = {name: arrays[name][start:end] for name in names}
                 outputs[index] = ViewOutputs(arrays["logit"][start:end], arrays["cam"][start:end], ms, **optional)
                 start = end
+        return outputs
+
+    def _run_early(self, images: list[PreparedImage]) -> list[ViewOutputs]:
+        """Runs the network on the first views of the images, and on the others of those that they leave in doubt."""
+        first, (low, high) = self.config.early_exit_views, self.config.early_exit_band
+        sets = [image.views.pixels for image in images]
+        tiny = [self.config.is_tiny(image.loaded.image.size) for image in images]  # the band is not made for those
+        outputs = self._run([views if own else views[:first] for views, own in zip(sets, tiny, strict=True)])
+        cut = [i for i, own in enumerate(outputs) if len(own.logits) < len(sets[i])]
+        doubtful = [i for i in cut if low < self.calibrate(self._aggregate(outputs[i])) < high]
+        for i, others in zip(doubtful, self._run([sets[i][first:] for i in doubtful]), strict=True):
+            outputs[i] = outputs[i].extended(others)
         return outputs
 
     def _aggregate(self, outputs: ViewOutputs) -> float:

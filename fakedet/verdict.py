@@ -44,8 +44,9 @@ class Verdict:
         signed_map: float32 (H, W), Grad-CAM over the image, positive for "fake", NaN outside all views; or None.
         picture: The upright RGB image, kept only with a map.
         origin: (Provenance, Joined) behind `provenance`, or None.
+        view_logits: The raw logit of each view that was scored.
 
-    `declared`, `families`, `signed_map`, `picture` and `origin` are not part of the JSON.
+    `declared`, `families`, `signed_map`, `picture`, `origin` and `view_logits` are not part of the JSON.
     """
 
     verdict: str
@@ -71,6 +72,7 @@ class Verdict:
     signed_map: np.ndarray | None = field(default=None, repr=False, compare=False)
     picture: Image.Image | None = field(default=None, repr=False, compare=False)
     origin: tuple | None = field(default=None, repr=False, compare=False)
+    view_logits: tuple[float, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def likeness(self) -> str | None:

@@ -38,6 +38,16 @@ class ViewOutputs:
     family: np.ndarray | None = None
     kind: np.ndarray | None = None
 
+    def extended(self, more: ViewOutputs) -> ViewOutputs:
+        """These outputs, followed by those of further views of the same image."""
+        names = ("logits", "maps", "family", "kind")
+        arrays = {
+            name: np.concatenate([getattr(self, name), getattr(more, name)])
+            for name in names
+            if getattr(self, name) is not None
+        }
+        return ViewOutputs(ms=self.ms + more.ms, **arrays)
+
 
 @dataclass
 class PreparedImage:
@@ -151,10 +161,11 @@ class VerdictBuilder:
             threshold=self.calibration.threshold,
             unsure_band=self.calibration.unsure_band,
             image=self.image.loaded.facts,
-            views=len(self.image.views.boxes),
+            views=len(self.outputs.logits),
             model=model_facts,
             ms=self.ms | {"total": sum(self.ms.values())},
             notes=tuple(self.notes),
             file=self.image.file,
+            view_logits=tuple(map(float, self.outputs.logits)),
             **self.optional,
         )

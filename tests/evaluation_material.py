@@ -35,10 +35,11 @@ def encode(image: PILImage.Image, kind: str = "PNG", **options) -> bytes:
     return out.getvalue()
 
 
-def save_tiny_model(folder: Path) -> Path:
+def save_tiny_model(folder: Path, **settings) -> Path:
     """Saves an untrained network of a few layers with its sign set so that a brighter image scores higher."""
     torch.manual_seed(0)
-    config = FakeDetConfig(backbone="test_efficientnet", hidden_size=8, input_size=32, max_views=2)
+    settings = {"max_views": 2} | settings
+    config = FakeDetConfig(backbone="test_efficientnet", hidden_size=8, input_size=32, **settings)
     model = FakeDetForImageClassification(config).eval()
     with torch.no_grad():
         dark, bright = (model(torch.full((1, 3, 32, 32), value)).logit for value in (-1.0, 1.0))

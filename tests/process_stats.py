@@ -6,6 +6,18 @@ import os
 from pathlib import Path
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that it started, directly or not (Linux)."""
+    pids = [pid]
+    for task in pids:
+        for thread in Path(f"/proc/{task}/task").glob("*/children"):
+            try:
+                pids += map(int, thread.read_text().split())
+            except OSError:  # ended meanwhile
+                continue
+    return pids
+
+
 class Memory:
     """Peak memory of a process and its children, in MB, since the last call (Linux)."""
 
@@ -13,17 +25,10 @@ class Memory:
         self.pid = pid
         self.idle = self.peak()
 
-    def family(self) -> list[int]:
-        pids = [self.pid]
-        for task in pids:
-            for thread in Path(f"/proc/{task}/task").glob("*/children"):
-                pids += map(int, thread.read_text().split())
-        return pids
-
     def peak(self) -> float:
         """Return the sum of all peaks, and reset them."""
         total = 0
-        for pid in self.family():
+        for pid in family(self.pid):
             try:
                 lines = Path(f"/proc/{pid}/status").read_text().splitlines()
                 total += next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

@@ -24,7 +24,7 @@ from pathlib import Path
 import httpx
 from conftest import App, photo_like
 from mutations import next_input
-from process_stats import Memory
+from process_stats import family
 from seeds import encoded, seeds
 from surfaces import outcome
 
@@ -35,7 +35,7 @@ PICTURE = {"_type": "gradio.FileData"}
 def memory_mb(app: App) -> tuple[float, float]:
     """Memory of the app and of its decoders in MB; pages that they share are counted once."""
     sizes = []
-    for pid in Memory(app.process.pid).family():
+    for pid in family(app.process.pid):
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             sizes.append(next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024)

@@ -34,7 +34,7 @@ SUBCOMMANDS = {
     "train/publish.py": ("model", "space"),
 }
 # Top-level packages that a requirement brings, or that only exist where they are needed.
-BROUGHT = {"gradio_client": "gradio", "mcp": "gradio", "spaces": "a Space with ZeroGPU"}
+BROUGHT = {"fsspec": "ray", "gradio_client": "gradio", "mcp": "gradio", "spaces": "a Space with ZeroGPU"}
 COMMAND = re.compile(r"(?:[A-Z_]+=\S+ )*(?:python|accelerate|sh|bash|node) |(?:train/|tests/|examples/)?\w+\.py --")
 PATH = re.compile(r"(?<![\w/.-])((?:fakedet|train|tests|examples|\.ci|\.github)/[\w/.-]*\.[a-z]{2,5})\b(?![\w*])")
 

@@ -3,6 +3,7 @@
     python train/calibrate.py --model runs/mine/best --data data/prepared --split validation
     python train/calibrate.py --model runs/mine/best --data validation.parquet --tiers web --balance_sources \\
         --max_risk 0.10
+    python train/calibrate.py --model runs/mine/best --data validation.parquet --tiers web --early_exit
 
 Two numbers turn the raw logit z into a probability, P(fake) = sigmoid(z / temperature + bias): a logistic regression
 of the label on z (Platt 1999), with real and fake weighing the same. Scores inside the band around the threshold are
@@ -11,6 +12,10 @@ at most 5 % of the fakes real. With --max_risk it is the band of the largest cov
 the given answers is wrong (selective prediction); it is chosen on cross-fitted scores, each from a fit without images
 of the same source. Images below --tiny_side pixels have numbers of their own: calibrate them in a second run, on such
 images. With several --data (or --tiers) each weighs the same, however many images it has.
+
+--early_exit leaves the calibration as it is and chooses early exit for it (`fakedet scan --views fast`): how many views
+are scored first, and the band in which the others follow, so that most views are spared while AUC and answers change
+little (see train/evaluation/early_exit.py). A new calibration switches early exit off.
 """
 
 from __future__ import annotations
@@ -19,14 +24,15 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 if __name__ == "__main__":  # a script sees its own folder first, where evaluate.py hides the library of that name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from fakedet import Detector
 from train.data.sources import PrepareError
 from train.evaluation.calibration import (
     THRESHOLD,
@@ -36,30 +42,17 @@ from train.evaluation.calibration import (
     choose_band_by_risk,
     fit_calibration,
     image_weights,
+    joined,
     probabilities,
 )
 from train.evaluation.crossfit import FOLDS, answer, answer_shares, out_of_fold
+from train.evaluation.early_exit import choose_early_exit, cross_fitted
 from train.evaluation.metrics import expected_calibration_error
+from train.evaluation.scoring import Scored, score_sets
 
-MIN_IMAGES = 100
 KEYS = ("calibration_temperature", "calibration_bias", "unsure_band")
 TINY_KEYS = ("tiny_temperature", "tiny_bias", "tiny_unsure_band")
 Setting = tuple[float, float, tuple[float, float]]  # temperature, bias, band
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One data set in one tier: its name, logits z (N,), labels (N,), and the source and folding unit of each image."""
-
-    name: str
-    z: np.ndarray
-    labels: np.ndarray
-    sources: np.ndarray
-    units: np.ndarray
-
-    @property
-    def part(self) -> Part:
-        return self.z, self.labels
 
 
 def describe(part: Part, temperature: float, bias: float, band: tuple[float, float]) -> dict[str, float]:
@@ -74,47 +67,15 @@ def describe(part: Part, temperature: float, bias: float, band: tuple[float, flo
     }
 
 
-def write_config(path: Path, keys: tuple[str, str, str], setting: Setting, tiny_side: int) -> None:
-    """Puts the new numbers into a config.json and leaves everything else in it as it is; replaced as a whole."""
+def write_config(path: Path, numbers: dict) -> None:
+    """Puts new numbers into a config.json and leaves everything else in it as it is; replaced as a whole."""
     from fakedet import FakeDetConfig
 
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config |= dict(zip(keys, setting, strict=True)) | {"threshold": THRESHOLD}
-    if tiny_side:
-        config["tiny_side"] = tiny_side
+    config = json.loads(path.read_text(encoding="utf-8")) | numbers
     FakeDetConfig.from_dict(config).check()
     partial = path.with_name("config.json.partial")
     partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(partial, path)
-
-
-def score_sets(args: argparse.Namespace) -> list[Scored]:
-    """Scores every data set in every tier."""
-    from fakedet import Detector
-    from train.evaluation.dataset import TIERS, load_evalset
-    from train.evaluation.intervals import resampling_units
-    from train.evaluation.scoring import score_tier
-
-    detector, scored = Detector.from_pretrained(args.model, provenance=False), []
-    for data in args.data:
-        images = load_evalset(data, args.split, args.max_samples, args.seed, default_split="validation")
-        if args.split is None and images.split == "test":
-            raise CalibrationError(f"{data} has only a test split: name it by --split test to calibrate on it.")
-        for tier in args.tiers:
-            rows = np.arange(len(images))
-            scores, dropped = score_tier(detector, images, TIERS[tier], rows, args.batch_size, args.num_workers)
-            if dropped:
-                print(f"{len(dropped)} images of {data} could not be read and are left out.")
-            if scores["label"].nunique() < 2:
-                raise CalibrationError(f"{data}, split {images.split}, lacks real or fake images to calibrate on.")
-            if scores["label"].value_counts().min() < MIN_IMAGES:
-                print(f"Warning: {data} has fewer than {MIN_IMAGES} images of one class; shares are rough.")
-            unit, units = resampling_units(scores.set_index("index"))  # the same in every tier
-            units = units if unit == "source" else np.char.add(f"{data} ", units.astype(str))
-            sources = scores["source"].fillna("").to_numpy(str) if "source" in scores else np.full(len(scores), "")
-            name = f"{data} ({images.split}, {tier})"
-            scored.append(Scored(name, scores["z"].to_numpy(), scores["label"].to_numpy(), sources, units))
-    return scored
 
 
 def fit(scored: list[Scored], args: argparse.Namespace) -> tuple[Setting, list[np.ndarray] | None]:
@@ -163,20 +124,36 @@ def print_changes(scored: list[Scored], before: Setting, after: Setting, answers
 def calibrate(args: argparse.Namespace) -> None:
     """Does the whole job and prints what changed."""
     path = Path(args.model) / "config.json"
-    if not path.is_file():
-        raise CalibrationError(f"{args.model} is not a checkpoint folder: it has no config.json to write to.")
-    scored = score_sets(args)
+    scored = score_sets(args, Detector.from_pretrained(args.model, provenance=False))
     old = json.loads(path.read_text(encoding="utf-8"))
     keys = TINY_KEYS if args.tiny_side else KEYS
     before = tuple(old.get(key, default) for key, default in zip(keys, (1.0, 0.0, (THRESHOLD,) * 2), strict=True))
     after, answers = fit(scored, args)
     print_changes(scored, before, after, answers)
     if not args.dry_run:
-        write_config(path, keys, after, args.tiny_side)
+        numbers = dict(zip(keys, after, strict=True)) | {"threshold": THRESHOLD}
+        off = {"early_exit_views": 0} if "early_exit_views" in old else {}  # its band was chosen for the former numbers
+        write_config(path, numbers | ({"tiny_side": args.tiny_side} if args.tiny_side else off))
     temperature, bias, (low, high) = after
     print(f"temperature {temperature:.4f}  bias {bias:+.4f}  threshold {THRESHOLD}  "
           f"unsure band {low:.4f} to {high:.4f}")  # fmt: skip
     print("Nothing was written (--dry_run)." if args.dry_run else f"Written to {path}.")
+
+
+def set_early_exit(args: argparse.Namespace) -> None:
+    """Chooses early exit, prints what it changes and writes it."""
+    detector = Detector.from_pretrained(args.model, provenance=False)
+    scored = score_sets(args, detector)
+    table, units = pd.concat([one.table for one in scored]), joined([one.units for one in scored])
+    views, band, scores = choose_early_exit(table, detector.config)
+    for title, effect in (
+        ("on these images", scores.effect(scores.ends(band))),
+        ("cross-fitted over sources", cross_fitted(scores, units, args.folds, args.seed)),
+    ):
+        print(f"{title}: " + "  ".join(f"{key} {value:.4f}" for key, value in effect.items()))
+    if not args.dry_run:
+        write_config(Path(args.model) / "config.json", {"early_exit_views": views, "early_exit_band": list(band)})
+    print(f"first views {views}  band {band[0]:.4f} to {band[1]:.4f}" + (", not written" if args.dry_run else ""))
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -198,6 +175,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--max_samples", type=int, help="per data set")
     add("--seed", type=int, default=0)
     add("--tiny_side", type=int, default=0, help="set the calibration of images below this side (pixels) instead")
+    add("--early_exit", action="store_true", help="choose early exit instead, for the calibration that is there")
     add("--dry_run", action="store_true", help="print, write nothing")
     args = parser.parse_args(argv)
     for name in ("max_false_alarm", "max_risk"):
@@ -215,7 +193,9 @@ def main(argv: list[str] | None = None) -> int:
     from fakedet.hub import ModelError
 
     try:
-        calibrate(args)
+        if not (Path(args.model) / "config.json").is_file():
+            raise CalibrationError(f"{args.model} is not a checkpoint folder: it has no config.json to write to.")
+        set_early_exit(args) if args.early_exit else calibrate(args)
     except (PrepareError, CalibrationError, ModelError) as error:
         print(f"calibrate: {error}", file=sys.stderr)
         return 2

@@ -25,13 +25,6 @@ BATCH_IMAGES, BATCH_VIEWS = 32, 9 * 32
 SAMPLE_FILES = 24  # files that the baselines score
 
 
-class NoProgressBar:
-    """Stands in for the progress bar of `score_rows`."""
-
-    def update(self, done: int) -> None:
-        pass
-
-
 def bench_scan(detector: Detector, count: int, folder: Path, images: str | None) -> list[dict]:
     """Measures images per second of a scan, in turns with everything that it is compared with.
 
@@ -56,7 +49,7 @@ def bench_scan(detector: Detector, count: int, folder: Path, images: str | None)
 
     # name -> (images of one run, run)
     runs: dict[str, tuple[float, Callable]] = {
-        ours: (count, lambda: _consume(score_rows(detector, read(), BATCH_IMAGES, NoProgressBar()))),
+        ours: (count, lambda: _consume(score_rows(detector, read(), BATCH_IMAGES, lambda done: None))),
         "its decoding processes alone": (count, lambda: _consume(read())),
         "its network alone": (BATCH_VIEWS / detector.predict(paths[0]).views, lambda: detector.runtime(pixels)),
     }
@@ -84,7 +77,8 @@ def _decoded(detector: Detector, source: Source, count: int) -> Iterator[tuple]:
     """The first `count` images, decoded and cut by processes as in a scan."""
     config = {key: getattr(detector.config, key) for key in CUT_KEYS}
     pool = DecodePool(usable_cpus(), config, detector.limits, True, prefetch=4 * BATCH_IMAGES)
-    return pool.read(source.items(lambda number: number < count))
+    with pool:
+        yield from pool.read(source.items(lambda number: number < count))
 
 
 def _consume(items: Iterator) -> None:

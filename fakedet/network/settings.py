@@ -91,6 +91,8 @@ class Settings:
             one view: its centre first, then its ends. They come first; crops fill the rest. 0 is off.
         crop_scale: Images whose short side exceeds this many view sides are scaled down to it before crops are cut.
             0 is off: crops have the image's own resolution.
+        early_exit_views, early_exit_band: Where early exit is asked for (`Detector`), this many views are scored first,
+            and the others only if the P(fake) of these lies strictly inside [low, high]. 0 views is off.
         trim_borders: Largest share of the area, 0..0.9, that `borders` of one colour may take to be cut off; 0 is off.
         squash: Resize the whole image to one square view instead of cropping, as most classifiers do; for comparison.
         families: Names of the generator families of the second output, for images that are called AI-generated.
@@ -132,6 +134,8 @@ class Settings:
     stability_flip: str = "threshold"
     whole_views: int = 0
     crop_scale: float = 0.0
+    early_exit_views: int = 0
+    early_exit_band: list[float] = field(default_factory=lambda: [0.0, 1.0])
     trim_borders: float = 0.0
     squash: bool = False
     families: list[str] = field(default_factory=list)
@@ -209,7 +213,8 @@ class Settings:
         require("max_views", whole(self.max_views, 1, 9), "a whole number from 1 to 9")
         require("few_views_area", number(self.few_views_area, 0, 9), "a number from 0 to 9")
         require("mirror_single", isinstance(self.mirror_single, bool), "true or false")
-        require("whole_views", whole(self.whole_views, 0, self.max_views), "a whole number from 0 to max_views")
+        for key in ("whole_views", "early_exit_views"):
+            require(key, whole(getattr(self, key), 0, self.max_views), "a whole number from 0 to max_views")
         scale = number(self.crop_scale, 0, 64) and not 0 < self.crop_scale < 1
         require("crop_scale", scale, "0, or a number from 1 to 64")
         require("trim_borders", number(self.trim_borders, 0, 0.9), "a number from 0 to 0.9")
@@ -229,7 +234,7 @@ class Settings:
         allowed = differs or self.tiny_network is False
         require("tiny_network", allowed, "false, or true with a tiny_input_size")
         require("threshold", number(self.threshold, 0, 1), "a number from 0 to 1")
-        for key in ("unsure_band", "tiny_unsure_band"):
+        for key in ("unsure_band", "tiny_unsure_band", "early_exit_band"):
             band = getattr(self, key)
             inside = len(band) == 2 and all(number(v, 0, 1) for v in band) and band[0] <= self.threshold <= band[1]
             require(key, inside, "[low, high] within 0..1 around the threshold")
@@ -250,4 +255,4 @@ class Settings:
 
 
 KEYS = tuple(own.name for own in fields(Settings))
-SEQUENCES = ("image_mean", "image_std", "unsure_band", "tiny_unsure_band", "families", "kinds", "kind_levels")
+SEQUENCES = tuple(own.name for own in fields(Settings) if str(own.type).startswith("list"))

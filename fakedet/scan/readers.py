@@ -51,7 +51,7 @@ class ScanWorker(WorkerProcess):
 
 
 class DecodePool:
-    """Several decoding workers.
+    """Several decoding workers, started when needed and kept until `close`.
 
     Args:
         count: Number of workers.
@@ -64,16 +64,29 @@ class DecodePool:
     def __init__(self, count: int, config: dict[str, Any], limits: Limits, provenance: bool, prefetch: int):
         self.count, self.config, self.limits, self.provenance = count, config, limits, provenance
         self.prefetch = prefetch
+        self._idle: queue.SimpleQueue[ScanWorker | None] = queue.SimpleQueue()
+        for _ in range(count):
+            self._idle.put(None)
+
+    def __enter__(self) -> DecodePool:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the idle workers; they also end by themselves with this process."""
+        for _ in range(self._idle.qsize()):
+            if (worker := self._idle.get()) is not None:
+                worker.end()
+            self._idle.put(None)
 
     def read(self, items: Iterator[tuple[int, Item]]) -> Iterator[tuple[int, str, dict[str, Any], bytes]]:
         """Yield (number, name, header, crops) for each item, in the order of the items."""
-        idle: queue.SimpleQueue[ScanWorker | None] = queue.SimpleQueue()
-        for _ in range(self.count):
-            idle.put(None)
         executor, pending = ThreadPoolExecutor(self.count), deque()
         try:
             for number, item in items:
-                pending.append((number, item[0], executor.submit(self._decode, item, idle)))
+                pending.append((number, item[0], executor.submit(self._decode, item)))
                 while pending and (len(pending) >= self.prefetch or pending[0][2].done()):
                     number, name, future = pending.popleft()
                     yield number, name, *future.result()
@@ -81,17 +94,14 @@ class DecodePool:
                 yield number, name, *future.result()
         finally:
             executor.shutdown(cancel_futures=True)
-            while not idle.empty():
-                if (worker := idle.get()) is not None:
-                    worker.end()
 
-    def _decode(self, item: Item, idle: queue.SimpleQueue) -> Reply:
+    def _decode(self, item: Item) -> Reply:
         """Decode one item with an idle worker.
 
         Where the worker ends, by a crash or at a limit, a fresh one tries once more, since an earlier picture may be
         the cause. A second failure becomes a refusal.
         """
-        worker = idle.get()
+        worker = self._idle.get()
         try:
             for _ in range(2):
                 if worker is not None and worker.uses >= MAX_USES:
@@ -104,6 +114,6 @@ class DecodePool:
                     worker.end()
                     worker = None
         finally:
-            idle.put(worker)
+            self._idle.put(worker)
         text = f"{display_name(item[0])} cannot be decoded: the decoder gave up on it."
         return {"code": CorruptImage.code, "message": text}, b""

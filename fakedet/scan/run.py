@@ -12,7 +12,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +43,7 @@ def scan(
     workers: int | None = None,
     provenance: bool = True,
     split: str | None = None,
+    early_exit: bool = True,
 ) -> dict[str, Any]:
     """Score every picture of a source into one table.
 
@@ -55,6 +56,7 @@ def scan(
         workers: Decoding processes; by default one per CPU.
         provenance: As for `Detector`.
         split: Split of a Hub data set.
+        early_exit: As for `Detector`; of effect where the checkpoint has a band for it.
 
     Returns:
         {rows, errors, seconds, images_per_s} of this process's share.
@@ -69,10 +71,13 @@ def scan(
         raise SourceError(f"--output must end in {', '.join(FORMATS)}.")
     pictures = find_source(source, split, limits.max_bytes)
     cpus = max(1, usable_cpus() // share.local_world)
-    detector = _load_detector(model, revision, runtime, limits, provenance, share, cpus)
+    _choose_gpu(share)
+    threads = None if os.environ.get("FAKEDET_THREADS") else cpus
+    detector = Detector.from_pretrained(model, revision, runtime, limits, provenance, threads, early_exit=early_exit)
     plan = {
         "source": source, "split": split, "count": pictures.count, "part_rows": PART_ROWS, "columns": list(KINDS),
         "provenance": provenance, "model": detector.model_facts,
+        "views": [detector.config.early_exit_views, *detector.config.early_exit_band] if detector.early_exit else "all",
     }  # fmt: skip
     parts = Parts(output, pictures.count, share)
     if share.rank * PART_ROWS >= max(1, pictures.count) or not parts.prepare(plan, resume):
@@ -85,16 +90,12 @@ def scan(
     return {"rows": rows, "errors": errors, "seconds": seconds, "images_per_s": rows / max(seconds, 1e-9)}
 
 
-def _load_detector(
-    model: str | None, revision: str | None, runtime: str, limits: Limits, provenance: bool, share: Share, cpus: int
-) -> Detector:
-    """Return a detector on this process's GPU, where there is one, with `cpus` threads."""
+def _choose_gpu(share: Share) -> None:
+    """Give this process a GPU of its own, where there are some."""
     if gpu_available():
         import torch
 
         torch.cuda.set_device(share.local_rank % torch.cuda.device_count())
-    threads = None if os.environ.get("FAKEDET_THREADS") else cpus
-    return Detector.from_pretrained(model, revision, runtime, limits, provenance, threads)
 
 
 def _write_parts(parts: Parts, pictures: Source, detector: Detector, batch_size: int, workers: int) -> tuple[int, int]:
@@ -102,10 +103,10 @@ def _write_parts(parts: Parts, pictures: Source, detector: Detector, batch_size:
     missing = parts.missing()
     settings = {key: getattr(detector.config, key) for key in CUT_KEYS}
     pool = DecodePool(workers, settings, detector.limits, detector.provenance, prefetch=4 * batch_size)
-    stream = pool.read(pictures.items(lambda number: number // PART_ROWS in missing))
     rows = errors = 0
-    with _progress_bar(parts.rows(missing), parts.share) as bar:
-        for part, table in by_part(score_rows(detector, stream, batch_size, bar)):
+    with pool, _progress_bar(parts.rows(missing), parts.share) as bar:
+        stream = pool.read(pictures.items(lambda number: number // PART_ROWS in missing))
+        for part, table in by_part(score_rows(detector, stream, batch_size, bar.update)):
             write_part(table, parts.path(part))
             rows, errors = rows + len(table), errors + sum(row["error_code"] is not None for row in table)
     return rows, errors
@@ -118,14 +119,16 @@ def _progress_bar(total: int, share: Share):
     return tqdm(total=total, desc=title, unit="img", file=sys.stderr, smoothing=0.05, disable=share.rank > 0)
 
 
-def score_rows(detector: Detector, stream: Iterator[tuple], batch_size: int, bar) -> Iterator[tuple[int, dict]]:
+def score_rows(
+    detector: Detector, stream: Iterator[tuple], batch_size: int, done: Callable[[int], Any]
+) -> Iterator[tuple[int, dict]]:
     """Score decoded pictures in batches.
 
     Args:
         detector: Scores them.
         stream: What `DecodePool.read` yields.
         batch_size: Pictures scored together.
-        bar: Progress bar with `update`.
+        done: Called after each batch with its number of pictures.
 
     Yields:
         (number, row of the table), in the order of the stream.
@@ -135,7 +138,7 @@ def score_rows(detector: Detector, stream: Iterator[tuple], batch_size: int, bar
         verdicts = iter(detector.predict_prepared([image for image in prepared if image], heatmap=False))
         for (number, name, header, _), image in zip(batch, prepared, strict=True):
             yield number, flat(name, next(verdicts).to_dict() if image else {"error": header})
-        bar.update(len(batch))
+        done(len(batch))
 
 
 def _prepared(name: str, header: dict[str, Any], crops: bytes, config) -> PreparedImage | None:

@@ -66,7 +66,7 @@ def write_part(rows: list[dict], path: Path) -> None:
     import pyarrow.parquet as pq
 
     partial = path.with_suffix(".partial")
-    pq.write_table(pa.Table.from_pylist(rows, _schema()), partial)
+    pq.write_table(pa.Table.from_pylist(rows, schema()), partial)
     with open(partial, "rb") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)
@@ -85,13 +85,13 @@ def join_parts(parts: list[Path], output: Path) -> None:
                 file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
     else:
         make = pq.ParquetWriter if kind == ".parquet" else pyarrow.csv.CSVWriter
-        with make(partial, _schema()) as writer:
+        with make(partial, schema()) as writer:
             for table in tables:
                 writer.write_table(table)
     os.replace(partial, output)
 
 
-def _schema():
+def schema():
     import pyarrow as pa
 
     kinds = {str: pa.string(), float: pa.float64(), int: pa.int64()}
