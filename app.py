@@ -16,8 +16,8 @@ It needs no network and no account: without the Hub the model comes from the loc
 | FAKEDET_ANSWER_SECONDS | 60              | seconds until a request gets "timeout"                             |
 | FAKEDET_DECODE_SECONDS | 5               | CPU seconds that decoding one picture may take                     |
 | FAKEDET_THREADS        | all CPUs        | CPU threads of one pass through the network                        |
-| FAKEDET_CACHE          | ~/.cache       | folder for files made once for a checkpoint (an ONNX graph)        |
-| FAKEDET_C2PA_TRUST     | none            | PEM file of the signers whose Content Credentials are trusted      |
+| FAKEDET_CACHE          | ~/.cache       | folder for ONNX graphs made once, and the pinned trusted signers   |
+| FAKEDET_C2PA_TRUST     | pinned list     | PEM file of trusted signers, in place of `fakedet trust`'s         |
 | FAKEDET_KEEP_MINUTES   | 10              | how long an uploaded picture stays in the temporary folder         |
 | FAKEDET_FEEDBACK       | off             | folder or Hub data set (owner/name) for reports of wrong answers   |
 | FAKEDET_FEEDBACK_MB    | 500             | room for all reports, in MB                                        |

@@ -1,4 +1,4 @@
-"""Command line: `python -m fakedet predict IMAGE...`, `scan SOURCE --output TABLE`, `bench`, `info`.
+"""Command line: `python -m fakedet predict IMAGE...`, `scan SOURCE --output TABLE`, `bench`, `trust`, `info`.
 
 Exit codes: 0, everything was scored; 2, an input could not be read, or the arguments or the model are wrong; 130,
 interrupted.
@@ -48,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--only", nargs="+", choices=("network", "files", "scan", "start"), help="parts to run")
     bench.add_argument("--images", help="source of the scan (default: synthetic crops of 256 pixels)")
     bench.add_argument("--count", type=int, default=1000, help="maximum number of images of the scan (default 1000)")
+    trust = commands.add_parser("trust", help="fetch and pin the list of trusted signers of Content Credentials")
+    trust.add_argument("--from", dest="source", metavar="FILE_OR_URL", help="PEM (default: the C2PA conformance list)")
     info = commands.add_parser("info", help="show the model and its settings")
     info.add_argument("--json", action="store_true", help="print one JSON object")
     for sub in (predict, scan, info):
@@ -190,17 +192,32 @@ def bench(args: argparse.Namespace) -> int:
     return main(args)
 
 
+def trust(args: argparse.Namespace) -> int:
+    """Pins a list of trusted signers; returns the exit code."""
+    from fakedet.provenance import trust
+
+    pinned = trust.pin(args.source)
+    facts = pinned.facts()
+    print(f"Pinned: {pinned}; expired: {facts['expired']}")
+    print(f"SHA-256 of the certificates: {facts['sha256']}")
+    print(f"Signers: {printable('; '.join(trust.organisations(pinned.signers)))}")
+    if named := os.environ.get(trust.TRUST_VARIABLE):
+        print(f"{trust.TRUST_VARIABLE} is set, so {printable(named)} is used in its place.", file=sys.stderr)
+    return 0
+
+
 def info(args: argparse.Namespace) -> int:
     """Prints the model and its settings; returns the exit code."""
     from fakedet import __version__
     from fakedet.hub import load_checkpoint
+    from fakedet.provenance.trust import facts_in_use
 
     checkpoint = load_checkpoint(args.model or os.environ.get("FAKEDET_MODEL"), args.revision)
     keys = ("backbone", "input_size", "max_views", "aggregate", "calibration_temperature", "calibration_bias",
             "threshold", "unsure_band", "early_exit_views", "early_exit_band", "families",
             "family_threshold")  # fmt: skip
     facts = {"fakedet": __version__, "id": checkpoint.id, "revision": checkpoint.revision, "sha256": checkpoint.sha256,
-             "note": checkpoint.note, "parameters": checkpoint.parameters,
+             "note": checkpoint.note, "parameters": checkpoint.parameters, "trusted_signers": facts_in_use(),
              **{key: getattr(checkpoint.settings, key) for key in keys}}  # fmt: skip
     print(json.dumps(facts) if args.json else "\n".join(f"{key:24}{value}" for key, value in facts.items()))
     return 0
@@ -217,7 +234,7 @@ def main(argv: list[str] | None = None) -> int:
     from fakedet.hub import ModelError
 
     try:
-        return {"predict": predict, "scan": scan, "bench": bench, "info": info}[args.command](args)
+        return {"predict": predict, "scan": scan, "bench": bench, "trust": trust, "info": info}[args.command](args)
     except (ModelError, OSError, ValueError) as error:  # OSError: a full disk, an unwritable --save
         print(f"{error}", file=sys.stderr)
     except KeyboardInterrupt:

@@ -3,9 +3,10 @@
 Uploaded images are often recompressed and scaled down by chat programs and web pages. If such a copy changes the
 answer, `Detector.predict(..., stability=True)` answers "unsure".
 
-A copy is scored as if the whole image had been degraded and then cut by `views.make_views`. Where the views are crops
-at the image's own resolution, only their surroundings are degraded: on a 12-megapixel photograph this saves half a
-second. A test compares the result with the degraded whole image.
+A copy is scored as if the whole image (inside its borders, where `trim_borders` cuts them off) had been degraded and
+then cut by `views.make_views`. Where the views are crops at the image's own resolution, only their surroundings are
+degraded: on a 12-megapixel photograph this saves half a second. A test compares the result with the degraded whole
+image.
 
 * JPEG works in blocks of 16 x 16 pixels, and its decoder interpolates colour from the neighbouring pixel: a region that
   starts on a block edge and extends at least one block beyond the view gives exactly the same pixels.
@@ -24,7 +25,15 @@ import numpy as np
 from PIL import Image
 
 from fakedet.network.settings import Calibration, Settings
-from fakedet.network.views import MAX_ASPECT, crop_corners, make_views, normalise, view_limit, view_side
+from fakedet.network.views import (
+    MAX_ASPECT,
+    crop_corners,
+    make_views,
+    normalise,
+    view_limit,
+    view_side,
+    without_borders,
+)
 
 BLOCK = 16  # pixels of a JPEG block whose colour is stored at half the resolution
 MIN_SIDE = 16  # pixels of the short side of a smaller copy
@@ -108,7 +117,7 @@ def degraded_copies(image: Image.Image, config: Settings) -> dict[str, np.ndarra
         Name of the degradation -> float32 (V, 3, S, S), normalised. Images whose smaller copy would be below
         `tiny_side` have none: for an icon, scaling down is not a mild change.
     """
-    copies = {}
+    copies, (image, _) = {}, without_borders(image, config)
     if config.stability_jpeg:
         copies[f"JPEG quality {config.stability_jpeg}"] = _jpeg_views(image, config)
     smaller = tuple(round(side * config.stability_resize) for side in image.size)

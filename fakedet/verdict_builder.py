@@ -93,6 +93,10 @@ class VerdictBuilder:
         if min(width, height) < NOTE_SIDE:
             self.notes.append(f"The image is tiny ({width} x {height} pixels): it holds little evidence.")
 
+        if kept := image.views.kept:
+            size = f"{kept[2] - kept[0]} x {kept[3] - kept[1]} of {width} x {height} pixels"
+            self.notes.append(f"Borders of one colour were cut off before scoring: {size} remained.")
+
     def apply_recheck(self, stability: dict | None) -> None:
         """Makes the answer of the pixels "unsure" where a degraded copy changes it (see `stability.recheck`)."""
         self.optional["stability"] = stability

@@ -48,14 +48,16 @@ def certificate(name, key, issuer, issuer_key, ca=False):
 
 
 class Authority:
-    """A root certificate made for this run, and one signer under it."""
+    """A root certificate made for this run, an issuing authority under it, and one signer under that one."""
 
     def __init__(self):
-        root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        root_key, issuer_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
         root = certificate("Test Root", root_key, None, root_key, ca=True)
-        leaf = certificate("Test Signer", key, root, root_key)
-        pem = [c.public_bytes(serialization.Encoding.PEM) for c in (leaf, root)]
-        self.root, self.chain = pem[1].decode(), b"".join(pem)
+        issuer = certificate("Test Issuer", issuer_key, root, root_key, ca=True)
+        leaf = certificate("Test Signer", key, issuer, issuer_key)
+        pem = [c.public_bytes(serialization.Encoding.PEM) for c in (leaf, issuer, root)]
+        self.leaf, self.issuer, self.root = (part.decode() for part in pem)
+        self.chain = b"".join(pem)
         self.key = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

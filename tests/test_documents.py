@@ -29,7 +29,7 @@ DOCUMENTS = (
 )
 NOTEBOOK = "examples/pictures_to_hub.ipynb"
 SUBCOMMANDS = {
-    "fakedet": ("predict", "scan", "bench", "info"),
+    "fakedet": ("predict", "scan", "bench", "trust", "info"),
     "train/prepare.py": ("catalogue", "feedback"),
     "train/publish.py": ("model", "space"),
 }

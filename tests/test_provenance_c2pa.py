@@ -13,6 +13,7 @@ from PIL import Image
 
 from fakedet.provenance import c2pa as reader
 from fakedet.provenance import join, read_provenance
+from fakedet.provenance.trust import TRUST_VARIABLE
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +22,9 @@ def authority():
 
 
 @pytest.fixture(autouse=True)
-def no_trust_list(monkeypatch):
-    monkeypatch.delenv(reader.TRUST_VARIABLE, raising=False)
+def no_trust_list(monkeypatch, tmp_path):
+    monkeypatch.delenv(TRUST_VARIABLE, raising=False)
+    monkeypatch.setenv("FAKEDET_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("fmt", MIMES)
@@ -40,7 +42,7 @@ def test_a_signer_under_a_given_anchor_is_trusted(authority, way, monkeypatch, t
     data = authority.sign(picture("JPEG"), "JPEG", "digitalCapture")
     if way == "environment":
         (tmp_path / "trust.pem").write_text(authority.root)
-        monkeypatch.setenv(reader.TRUST_VARIABLE, str(tmp_path / "trust.pem"))
+        monkeypatch.setenv(TRUST_VARIABLE, str(tmp_path / "trust.pem"))
     result = read_provenance(data, trust_anchors=authority.root if way == "argument" else None)
     assert result.c2pa["state"] == "valid_trusted"
 
@@ -183,10 +185,10 @@ def test_without_the_library_a_note_says_what_to_install(authority, monkeypatch)
 
 def test_a_bad_trust_list_is_said_and_trusts_no_one(authority, monkeypatch, tmp_path):
     # A wrong path in the environment must not go unnoticed, nor be shown.
-    monkeypatch.setenv(reader.TRUST_VARIABLE, str(tmp_path / "missing.pem"))
+    monkeypatch.setenv(TRUST_VARIABLE, str(tmp_path / "missing.pem"))
     result = read_provenance(authority.sign(picture("PNG"), "PNG", "digitalCapture"))
     assert result.c2pa["state"] == "valid_untrusted"
-    assert any(reader.TRUST_VARIABLE in note for note in result.notes)
+    assert any(TRUST_VARIABLE in note for note in result.notes)
     assert str(tmp_path) not in json.dumps(result.to_dict())
 
 

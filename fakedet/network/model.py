@@ -1,8 +1,8 @@
 """The network: timm backbone -> global average pooling -> Dense(256) -> Dense(1).
 
-This file, `settings.py`, `configuration.py`, `views.py` and `processing.py` import nothing else of fakedet: together
-they are the modelling code that is published with a checkpoint (`auto_map`), so that `trust_remote_code=True` works
-without fakedet installed.
+This file, `settings.py`, `configuration.py`, `borders.py`, `views.py` and `processing.py` import nothing else of
+fakedet: together they are the modelling code that is published with a checkpoint (`auto_map`), so that
+`trust_remote_code=True` works without fakedet installed.
 """
 
 from __future__ import annotations

@@ -93,6 +93,7 @@ class Settings:
             0 is off: crops have the image's own resolution.
         early_exit_views, early_exit_band: Where early exit is asked for (`Detector`), this many views are scored first,
             and the others only if the P(fake) of these lies strictly inside [low, high]. 0 views is off.
+        trim_borders: Largest share of the area, 0..0.9, that `borders` of one colour may take to be cut off; 0 is off.
         squash: Resize the whole image to one square view instead of cropping, as most classifiers do; for comparison.
         families: Names of the generator families of the second output, for images that are called AI-generated.
             Empty: there is no such output. Tiny images have none.
@@ -135,6 +136,7 @@ class Settings:
     crop_scale: float = 0.0
     early_exit_views: int = 0
     early_exit_band: list[float] = field(default_factory=lambda: [0.0, 1.0])
+    trim_borders: float = 0.0
     squash: bool = False
     families: list[str] = field(default_factory=list)
     family_temperature: float = 1.0
@@ -215,6 +217,7 @@ class Settings:
             require(key, whole(getattr(self, key), 0, self.max_views), "a whole number from 0 to max_views")
         scale = number(self.crop_scale, 0, 64) and not 0 < self.crop_scale < 1
         require("crop_scale", scale, "0, or a number from 1 to 64")
+        require("trim_borders", number(self.trim_borders, 0, 0.9), "a number from 0 to 0.9")
         require("squash", isinstance(self.squash, bool), "true or false")
         require("aggregate", self.aggregate in ("mean", "max"), "'mean' or 'max'")
         for key, low in (("image_mean", -10), ("image_std", 1e-6)):

@@ -6,7 +6,8 @@ Training, evaluation, app and export all call this code. `Settings` decides what
   are, unless `crop_scale` scales them down to a size at which images are shared;
 * up to `whole_views` views of the whole image, scaled down with its aspect ratio kept, since a flaw may be larger than
   a crop;
-* with `squash`, for comparison, one view of the whole image resized to a square.
+* with `squash`, for comparison, one view of the whole image resized to a square;
+* with `trim_borders`, only what lies inside the image's borders of one colour: then "the whole image" is that part.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-Box = tuple[int, int, int, int]
+from .borders import Box, content_box
 
 # The fields of Settings that `cut` reads.
 CUT_KEYS = (
@@ -30,6 +31,7 @@ CUT_KEYS = (
     "crop_scale",
     "mirror_single",
     "squash",
+    "trim_borders",
 )
 
 MAX_ASPECT = 64  # long side over short side; scaling a longer image up would need absurd memory
@@ -49,11 +51,21 @@ class Views:
         pixels: float32 (V, 3, S, S), normalised.
         boxes: V times (left, top, right, bottom) in pixels of the original image.
         mirrored: V times whether that view is mirrored left to right.
+        kept: The part of the image inside its borders, (left, top, right, bottom); None where nothing was cut off.
     """
 
     pixels: np.ndarray
     boxes: tuple[Box, ...]
     mirrored: tuple[bool, ...]
+    kept: Box | None = None
+
+
+def without_borders(image: Image.Image, config) -> tuple[Image.Image, Box | None]:
+    """The part of an image inside its borders of one colour, and its box, None if that is all (see `borders`)."""
+    if not config.trim_borders or min(image.size) < config.tiny_side:
+        return image, None
+    box = content_box(image, config.trim_borders, config.tiny_side)
+    return (image.crop(box), box) if box else (image, None)
 
 
 def scale_up(image: Image.Image, size: int) -> Image.Image:
@@ -147,7 +159,7 @@ def levels(image: Image.Image, size: int, config, max_views: int | None) -> list
 
 def cut(
     image: Image.Image, config, max_views: int | None = None
-) -> tuple[list[np.ndarray], tuple[Box, ...], tuple[bool, ...]]:
+) -> tuple[list[np.ndarray], tuple[Box, ...], tuple[bool, ...], Box | None]:
     """Cuts an image into its views, not yet normalised.
 
     Args:
@@ -156,7 +168,7 @@ def cut(
         max_views: In place of the configuration's. Views of the whole image come first.
 
     Returns:
-        Views, uint8 V times (S, S, 3), and `Views.boxes`, `Views.mirrored`.
+        Views, uint8 V times (S, S, 3), and `Views.boxes`, `Views.mirrored`, `Views.kept`.
 
     Raises:
         ValueError: The image is not RGB, or longer than `MAX_ASPECT` times its width.
@@ -165,6 +177,8 @@ def cut(
         raise ValueError(f"views are cut from RGB images, not from mode {image.mode}")
     if max(image.size) > MAX_ASPECT * min(image.size):
         raise ValueError(f"the image is more than {MAX_ASPECT} times as long as it is wide")
+    image, kept = without_borders(image, config)
+    offset = kept[:2] if kept else (0, 0)
     size = view_side(image, config)
     crops, boxes, mirrored = [], [], []
     for level, limit, centre_first in levels(image, size, config, max_views):
@@ -173,16 +187,17 @@ def cut(
             crops.append(np.asarray(level.crop((left, top, left + size, top + size))))
             edges = [at * ratio for at, ratio in zip((left, top, left + size, top + size), ratios * 2)]
             right, bottom = (min(math.ceil(edges[2 + i]), image.size[i]) for i in range(2))
-            boxes.append((math.floor(edges[0]), math.floor(edges[1]), right, bottom))
+            box = (math.floor(edges[0]), math.floor(edges[1]), right, bottom)
+            boxes.append(tuple(at + start for at, start in zip(box, offset * 2)))
             mirrored.append(False)
     if len(crops) == 1 and config.mirror_single and limit > 1:
         crops.append(crops[0][:, ::-1])
         boxes.append(boxes[0])
         mirrored.append(True)
-    return crops, tuple(boxes), tuple(mirrored)
+    return crops, tuple(boxes), tuple(mirrored), kept
 
 
 def make_views(image: Image.Image, config, max_views: int | None = None) -> Views:
     """Cuts an image and normalises its views by image_mean and image_std; arguments and errors as of `cut`."""
-    crops, boxes, mirrored = cut(image, config, max_views)
-    return Views(normalise(crops, config.image_mean, config.image_std), boxes, mirrored)
+    crops, boxes, mirrored, kept = cut(image, config, max_views)
+    return Views(normalise(crops, config.image_mean, config.image_std), boxes, mirrored, kept)

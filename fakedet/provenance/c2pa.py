@@ -1,9 +1,8 @@
 """C2PA Content Credentials, read and validated offline by c2pa-python (optional: pip install c2pa-python).
 
 No manifest or revocation list is fetched and no host is contacted. A signer is "trusted" only if its certificate leads
-to an anchor that the user supplies: a PEM file named by the environment variable `FAKEDET_C2PA_TRUST` or passed by the
-caller. The C2PA publishes such a list (c2pa-org/conformance-public on GitHub, trust-list/C2PA-TRUST-LIST.pem); it
-changes with time, so none is shipped. Without one, no camera manifest can decide a verdict.
+to an authority on the list that the user has pinned or named (trust.py). The C2PA's list changes with time, so none is
+shipped. Without one, no camera manifest can decide a verdict.
 
 Source: C2PA Technical Specification 2.2; IPTC Digital Source Type vocabulary.
 """
@@ -12,25 +11,18 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 from .record import clean
+from .trust import TrustError, TrustList, current
+from .validation import broke_before, data_hash_fits, state_of, unreadable
 
-TRUST_VARIABLE = "FAKEDET_C2PA_TRUST"
 MAX_STORE_CHARS = 8 << 20  # a longer manifest store is not parsed
 AI = ("trainedAlgorithmicMedia",)
 PART_AI = ("compositeWithTrainedAlgorithmicMedia", "compositeSynthetic")
 CAPTURE = ("digitalCapture", "computationalCapture")
 VALID = ("valid_trusted", "valid_untrusted")  # states in which what a manifest says is believed
 _PRECEDENCE = (*AI, *PART_AI, *CAPTURE)  # where a manifest names several source types, the first of these counts
-_STATES = {
-    "valid_trusted": "The Content Credentials are valid and the signer is trusted.",
-    "valid_untrusted": "The Content Credentials are valid, but the signer is not on the trust list.",
-    "tampered": "The Content Credentials do not fit this file: it was changed after it was signed.",
-    "unreadable": "The Content Credentials are there, but cannot be validated",
-}
 
 
 def source_type(value: Any) -> str | None:
@@ -45,7 +37,7 @@ def read_manifest(data: bytes, mime: str, trust_anchors: str | None = None) -> t
     Args:
         data: The file's bytes; call only where `Parts.manifest` says that there is one.
         mime: The container's media type.
-        trust_anchors: PEM certificates to trust; by default the file named by `FAKEDET_C2PA_TRUST`.
+        trust_anchors: PEM certificates to trust; by default the list in use (see trust.py).
 
     Returns:
         The `c2pa` object of `Provenance` (None where the library is missing), and notes.
@@ -55,55 +47,56 @@ def read_manifest(data: bytes, mime: str, trust_anchors: str | None = None) -> t
     except (ImportError, OSError):  # OSError: the native library is missing on this platform
         return None, ["The file carries Content Credentials that were not checked: pip install c2pa-python."]
     notes: list[str] = []
-    if trust_anchors is None:
-        trust_anchors = _anchors(notes)
+    trusted = TrustList(trust_anchors) if trust_anchors else _current(notes)
     settings: dict[str, Any] = {
         "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True},
         "core": {"allowed_network_hosts": []},
     }
-    if trust_anchors:
-        settings["trust"] = {"user_anchors": trust_anchors}
+    if trusted:
+        settings["trust"] = {"user_anchors": trusted.signers}
     try:
         with (
             Context.from_dict(settings) as context,
             Reader(mime, io.BytesIO(data), context=context) as reader,
         ):
             text = reader.json()
+            if len(text) > MAX_STORE_CHARS:
+                return _empty("the manifest store is too large", trusted), notes
+            store = json.loads(text)
+            fits = store.get("validation_state") == "Invalid" and data_hash_fits(reader.detailed_json, data)
     except C2paError as error:
-        if trust_anchors and "trust" in str(error).lower():
+        if trusted and "trust" in str(error).lower():
             notes.append("The trust list could not be used; it must hold PEM certificates.")
-        return _unreadable(str(error).split(":")[0]), notes
-    if len(text) > MAX_STORE_CHARS:
-        return _unreadable("the manifest store is too large"), notes
-    return summarise(json.loads(text)), notes
+        return _empty(str(error).split(":")[0], trusted), notes
+    return summarise(store, trusted, fits), notes
 
 
-def _anchors(notes: list[str]) -> str | None:
-    path = os.environ.get(TRUST_VARIABLE)
-    if not path:
-        return None
+def _current(notes: list[str]) -> TrustList | None:
     try:
-        return Path(path).read_text("utf-8")
-    except (OSError, UnicodeError):
-        notes.append(f"The trust list named by {TRUST_VARIABLE} cannot be read.")
+        return current()
+    except TrustError as error:
+        notes.append(f"{error} No signer is trusted.")
         return None
 
 
-def _unreadable(why: str) -> dict[str, Any]:
+def _empty(why: str, trusted: TrustList | None) -> dict[str, Any]:
     empty = dict.fromkeys(("signer", "signed_at", "claim_generator", "digital_source_type", "source_from"))
-    text = f"{_STATES['unreadable']} ({clean(why, 120)})."
-    return {"state": "unreadable", "state_text": text, **empty, "actions": [], "ingredients": []}
+    state, text = unreadable(why)
+    known = str(trusted) if trusted else None
+    return {"state": state, "state_text": text, "trust_list": known, **empty, "actions": [], "ingredients": []}
 
 
-def summarise(store: dict[str, Any]) -> dict[str, Any]:
+def summarise(store: dict[str, Any], trusted: TrustList | None = None, fits: bool = False) -> dict[str, Any]:
     """Turn the library's report into the `c2pa` object of `Provenance`.
 
     Args:
         store: The parsed report of `c2pa.Reader.json()`.
+        trusted: The list that signers were compared with.
+        fits: The hash over the picture is right, although the library refuses it.
     """
     manifests = store.get("manifests") or {}
     active = manifests.get(store.get("active_manifest")) or {}
-    state, text = _state(store)
+    state, text = state_of(store, trusted is not None, fits)
     signature, info = active.get("signature_info") or {}, (active.get("claim_generator_info") or [{}])[0]
     tool = " ".join(filter(None, (clean(info.get("name"), 120), clean(info.get("version"), 40))))
     names = (clean(signature.get("common_name"), 120), clean(signature.get("issuer"), 120))
@@ -111,6 +104,7 @@ def summarise(store: dict[str, Any]) -> dict[str, Any]:
     return {
         "state": state,
         "state_text": text,
+        "trust_list": str(trusted) if trusted else None,
         "signer": ", ".join(dict.fromkeys(name for name in names if name)) or None,
         "signed_at": clean(signature.get("time"), 40),
         "claim_generator": tool or clean(active.get("claim_generator")),
@@ -126,21 +120,6 @@ def summarise(store: dict[str, Any]) -> dict[str, Any]:
             for item in (active.get("ingredients") or [])[:20]
         ],
     }
-
-
-def _state(store: dict[str, Any]) -> tuple[str, str]:
-    verdict = store.get("validation_state")
-    if verdict in ("Trusted", "Valid"):
-        state = "valid_trusted" if verdict == "Trusted" else "valid_untrusted"
-        return state, _STATES[state]
-    results = store.get("validation_results") or {}
-    failures = [item.get("code", "") for item in (results.get("activeManifest") or {}).get("failure") or []]
-    for delta in results.get("ingredientDeltas") or []:
-        failures += [item.get("code", "") for item in (delta.get("validationDeltas") or {}).get("failure") or []]
-    if any(code.endswith((".mismatch", "assertion.missing")) for code in failures):
-        return "tampered", _STATES["tampered"]
-    codes = [code for code in failures if code and code != "signingCredential.untrusted"] or ["unknown reason"]
-    return "unreadable", f"{_STATES['unreadable']} ({clean(', '.join(codes[:3]), 120)})."
 
 
 def _actions(manifest: dict[str, Any]) -> list[dict[str, Any]]:
@@ -171,7 +150,9 @@ def _origin(active: dict[str, Any], manifests: dict[str, Any]) -> tuple[str | No
     """
     kind, where, manifest = _own_type(active), "manifest", active
     for _ in range(16):  # generations of edits, which also ends loops in the store
-        items = [item for item in manifest.get("ingredients") or [] if isinstance(item, dict)]
+        items = [
+            item for item in manifest.get("ingredients") or [] if isinstance(item, dict) and not broke_before(item)
+        ]
         parts = [_own_type(manifests.get(i.get("active_manifest")) or {}) for i in items if not _is_parent(i)]
         if kind not in AI + PART_AI and any(part in AI + PART_AI for part in parts):
             return PART_AI[0], "component"

@@ -39,7 +39,8 @@ def weigh(provenance: Provenance) -> tuple[Evidence, ...]:
 def _declared(declaration: Declaration, provenance: Provenance) -> Evidence:
     if declaration.source is Source.CREDENTIALS:
         signer = provenance.c2pa["signer"] or "an unnamed signer"
-        trust = "trusted" if declaration.trusted else "signer not on the trust list"
+        unknown = "signer not on the trust list" if provenance.c2pa.get("trust_list") else "signer not checked"
+        trust = "trusted" if declaration.trusted else unknown
         sentence = f"Valid Content Credentials signed by {signer} ({trust}) say that {_SIGNED[declaration.kind]}."
         return Evidence(_DIRECTIONS[declaration.kind], "proof", sentence)
     if declaration.source is Source.GENERATOR:

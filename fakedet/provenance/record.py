@@ -67,8 +67,9 @@ class Provenance:
     """The provenance of a file. Every part is None where the file has nothing of the kind.
 
     Attributes:
-        c2pa: {state, state_text, signer, signed_at, claim_generator, actions, digital_source_type, source_from,
-            ingredients}; state is "valid_trusted", "valid_untrusted", "tampered" or "unreadable".
+        c2pa: {state, state_text, trust_list, signer, signed_at, claim_generator, actions, digital_source_type,
+            source_from, ingredients}; state is "valid_trusted", "valid_untrusted", "tampered" or "unreadable";
+            trust_list names the list that the signer was compared with.
         generator: {tool, container_field, prompt, negative_prompt, model, seed, sampler, steps, raw_excerpt}. Seeds
             are strings because many exceed the integers of JavaScript.
         camera: {make, model, lens, taken, exposure: {time, f_number, iso, focal_length_mm}, gps_present, maker_note,

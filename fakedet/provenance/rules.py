@@ -67,7 +67,7 @@ _SENTENCES = {
     Conflict.AI_AND_CAMERA_FIELDS:
         "It also names a camera: one of the two was added, or a photo was the starting point.",
     Conflict.CAMERA_AND_WATERMARK: "Yet the pixels hold the watermark of an image generator.",
-    Conflict.TAMPERED: "The file's credentials do not fit it, so what they say is not believed.",
+    Conflict.TAMPERED: "The file's credentials are not intact, so what they say is not believed.",
 }  # fmt: skip
 _SENTENCES_ON_PIXELS = {  # those that begin with what the pixels look like
     Conflict.AI_AND_REAL_PIXELS: "; the declaration decides.",

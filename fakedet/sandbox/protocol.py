@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fakedet.provenance.trust import TRUST_VARIABLE, current_path
+
 from .confinement import allow_seconds, confine
 
 Reply = tuple[dict[str, Any], int, Iterable[bytes]]  # header, bytes of the payload, its chunks
@@ -33,7 +35,7 @@ _START = (
     "importlib.import_module(module).main(**json.loads(options))"
 )
 # The worker gets no tokens and no settings of the app.
-_KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT", "FAKEDET_C2PA_TRUST")
+_KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT")
 
 
 class WorkerProcess:
@@ -53,6 +55,8 @@ class WorkerProcess:
 
     def __init__(self, module: str, options: dict[str, Any]):
         environment = {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
+        if signers := current_path():  # the worker is not told where the cache lies
+            environment[TRUST_VARIABLE] = str(signers)
         folder = str(Path(__file__).resolve().parents[1])
         self.uses = 0
         self.process = subprocess.Popen(

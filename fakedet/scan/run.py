@@ -151,6 +151,7 @@ def _prepared(name: str, header: dict[str, Any], crops: bytes, config) -> Prepar
         normalise(list(pixels), config.image_mean, config.image_std),
         tuple(map(tuple, header["boxes"])),
         tuple(header["mirrored"]),
+        tuple(header["kept"]) if header["kept"] else None,
     )
     width, height = header["size"]
     provenance = Provenance.from_dict(header["provenance"]) if header["provenance"] is not None else None

@@ -1,7 +1,7 @@
 """The decoding worker of a scan: reads one file per request, cuts it, and replies with the crops alone.
 
 request:  {name, is_path (true: the file is read from `name`), limits, provenance (bool), seconds}; payload: the file
-reply:    {facts, notes, provenance, size, boxes, mirrored, side}, payload: the crops; or {code, message} without
+reply:    {facts, notes, provenance, size, boxes, mirrored, kept, side}, payload: the crops; or {code, message} without
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def decode(request: dict[str, Any], data: bytes, config: SimpleNamespace) -> Rep
     try:
         loaded = open_image(source, Limits(**request["limits"]), request["name"])
         try:
-            crops, boxes, mirrored = cut(loaded.image, config)
+            crops, boxes, mirrored, kept = cut(loaded.image, config)
         except ValueError as error:
             raise CorruptImage(f"This image cannot be scored: {error}.") from None
     except ImageError as error:
@@ -45,6 +45,7 @@ def decode(request: dict[str, Any], data: bytes, config: SimpleNamespace) -> Rep
         "size": loaded.image.size,
         "boxes": boxes,
         "mirrored": mirrored,
+        "kept": kept,
         "side": len(crops[0]),
     }
     return header, sum(crop.nbytes for crop in crops), (np.ascontiguousarray(crop).data for crop in crops)

@@ -35,7 +35,7 @@ from .scorer import Scorer, base_name
 READ_SECONDS = 120
 MAX_FIELDS = 16
 CONFIG_KEYS = (
-    "backbone input_size max_views few_views_area whole_views crop_scale aggregate threshold unsure_band "
+    "backbone input_size max_views few_views_area whole_views crop_scale trim_borders aggregate threshold unsure_band "
     "calibration_temperature calibration_bias tiny_side tiny_input_size tiny_network families family_threshold"
 ).split()
 

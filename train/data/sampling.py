@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from PIL import Image
 
-from fakedet.network.views import normalise, scale_up, shrunk, squashed
+from fakedet.network.views import normalise, scale_up, shrunk, squashed, without_borders
 from train.data.augment import augment, random_crop
 from train.data.loading import Source, TooManyUnreadable, Unreadable, read_rgb
 
@@ -139,6 +139,7 @@ class BalancedTrainDataset(torch.utils.data.Dataset):
         room = math.ceil(2.5 * size)  # a rescale by 0.4 brings this much into the crop; nothing else is degraded
         odds = (0.5 if config.whole_views else 0.0) if source.whole is None else source.whole
         whole = config.squash or (odds > 0 and rng.random() < odds)
+        image, _ = without_borders(image, config)
         if config.crop_scale and not config.squash:  # as `views.levels` does
             image = shrunk(image, round(config.crop_scale * size))
         if min(image.size) > room and not config.squash:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.ticker import PercentFormatter
 from PIL import Image, ImageOps
 
 from train.evaluation.plot_style import FAKE, GREY, LINES, REAL, STYLE, new_figure, save
@@ -60,6 +61,32 @@ def curves(rows: list[dict], path: Path) -> None:
         axes.set_visible(False)
     for axes in grid[:, 0]:
         axes.set_ylabel("AUC")
+    save(figure, path)
+
+
+@plt.rc_context(STYLE)
+def consistency(rows: list[dict], path: Path) -> None:
+    """Draws per variant how far p_fake moves, and the share of contradicted images.
+
+    Args:
+        rows: `variants` of `consistency.consistency_figures`.
+        path: PNG to write.
+    """
+    figure, both = new_figure(9.6, 0.34 * len(rows) + 1.6, ncols=2, sharey=True)
+    places = np.arange(len(rows))[::-1]
+    for axes, key, form, color, hatch, title in (
+        (both[0], "median_abs_shift", ".3f", REAL, "", "Median absolute shift of p_fake"),
+        (both[1], "contradicted", ".1%", FAKE, "////", "Share with the opposite answer"),
+    ):
+        values = [row[key] for row in rows]
+        axes.barh(places, values, 0.7, color=color, hatch=hatch, edgecolor="white")
+        for place, value in zip(places, values, strict=True):
+            axes.text(value, place, f" {value:{form}}", va="center", size=10)
+        axes.set_title(title)
+        axes.set_xlim(0, max(*values, 0.01) * 1.25)
+        axes.grid(True, axis="x")
+    both[1].xaxis.set_major_formatter(PercentFormatter(1))
+    both[0].set_yticks(places, [row["variant"] for row in rows])
     save(figure, path)
 
 

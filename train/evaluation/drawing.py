@@ -35,6 +35,9 @@ def draw(output: Path, images: EvalSet, scores: dict[str, pd.DataFrame], report:
     if report["curves"]:
         comparison_plots.curves(report["curves"], output / "curves.png")
         drawn.add("curves.png")
+    if report.get("consistency"):
+        comparison_plots.consistency(report["consistency"]["variants"], output / "consistency.png")
+        drawn.add("consistency.png")
     if mistakes > 0:
         worst = worst_mistakes(table, threshold, mistakes)
         places = dict(zip(images.table["index"], range(len(images)), strict=True))

@@ -36,9 +36,18 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default=0,
         help="images for the robustness curves; 0 draws none",
     )
+    add(
+        "--consistency",
+        type=int,
+        nargs="?",
+        const=400,
+        default=0,
+        metavar="N",
+        help="score N images (400) in all variants of consistency.py, classes and sources in balance",
+    )
     add("--seed", type=int, default=0, help="of the random samples")
     args = parser.parse_args(argv)
-    for name, low in (("batch_size", 1), ("num_workers", 0), ("max_samples", 1)):
+    for name, low in (("batch_size", 1), ("num_workers", 0), ("max_samples", 1), ("consistency", 0)):
         value = getattr(args, name)
         if value is not None and value < low:
             parser.error(f"--{name} must be at least {low}")

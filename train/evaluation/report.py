@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from train.evaluation.report_tables import DASH, ai_edits, hard_kinds, key_figures, table, with_interval
+from train.evaluation.report_tables import (
+    DASH,
+    ai_edits,
+    consistency,
+    hard_kinds,
+    key_figures,
+    table,
+    with_interval,
+)
 
 METRIC_ROWS = (
     ("images (real, fake)", None),
@@ -89,7 +97,8 @@ def markdown(report: dict, pictures: set[str]) -> str:
         parts.append("AUC and balanced accuracy: a group with both classes is measured inside itself, a group with one "
                      "class against all images of the other class. Mean score is the mean p_fake.")  # fmt: skip
     parts += _attribution(report.get("attribution"))
-    parts += _probes(report) + _curves(report, pictures) + _latency(report) + _dropped(report)
+    parts += _probes(report) + _curves(report, pictures) + consistency(report, pictures)
+    parts += _latency(report) + _dropped(report)
     if "mistakes.png" in pictures:
         parts += ["## Worst mistakes", *_images(pictures, (("mistakes.png", "Worst mistakes"),))]
     parts.append("Versions: " + ", ".join(f"{name} {version}" for name, version in report["versions"].items()) + ".")

@@ -78,3 +78,32 @@ def ai_edits(tiers: dict[str, dict]) -> list[str]:
         "## AI edits of photographs",
         table(header, [[name, *(own[key] for key in keys)] for name, own in found.items()]),
     ]
+
+
+def consistency(report: dict, pictures: set[str]) -> list[str]:
+    """Returns the section on one picture in many variants as Markdown; [] where it was not measured."""
+    figures = report.get("consistency")
+    if not figures:
+        return []
+    overall = figures["overall"]
+    n_real, n_fake = figures["n_real"], figures["n_fake"]
+    text = (
+        f"{n_real:,} photographs and {n_fake:,} AI pictures, sources in turn, each as it is and as people pass it on. "
+    )
+    text += (
+        "The answers are those of the page, with the stability check. A variant contradicts the original if one of the "
+    )
+    text += 'two is answered "real" and the other "fake". Unsure answers are counted before the check.'
+    rows = [
+        [row["words"], row["n"], f"{row['median_shift']:+.3f}", f"{row['median_abs_shift']:.3f}", row["to_fake"],
+         row["to_real"], f"{row['contradicted']:.1%}", f"{row['unsure']:.1%}"]
+        for row in figures["variants"]
+    ]  # fmt: skip
+    header = ["variant", "images", "median shift of p_fake", "median absolute shift", "real to fake", "fake to real",
+              "contradicted", "unsure"]  # fmt: skip
+    both, once = overall["contradicted"], overall["contradicted_once"]
+    total = f"All variants together: median absolute shift {number(overall['median_abs_shift'], 3)}; "
+    total += f"{overall['n_against_original']} images are contradicted by a variant, {overall['n_contradicted']} "
+    total += f"({both:.1%}) by any two versions, {once:.1%} without the check."
+    plot = ["![Consistency](consistency.png)"] if "consistency.png" in pictures else []
+    return ["## The same picture, the same answer", text, *plot, table(header, rows), total]

@@ -24,6 +24,7 @@ from fakedet import Detector, __version__
 from fakedet.hub import ModelError
 from train.attribution.families import family_figures
 from train.data.sources import PrepareError
+from train.evaluation.consistency import balanced_sample, consistency_figures, score_variants
 from train.evaluation.curves import curve_rows
 from train.evaluation.dataset import TIERS, EvalSet, load_evalset
 from train.evaluation.drawing import draw
@@ -62,6 +63,7 @@ def evaluate(args: argparse.Namespace, command: str) -> dict:
         "attribution": attribution(scores, detector.config),
         "probes": run_probes(images, rows, args),
         "curves": run_curves(detector, images, clean, rows, args),
+        "consistency": run_consistency(detector, images, rows, args),
         "latency_ms": measure_latency(detector, images, rows),
         "classification_report": classification_text(clean, detector.config.threshold),
         "versions": versions(),
@@ -165,6 +167,16 @@ def run_curves(detector: Detector, images: EvalSet, clean: pd.DataFrame, rows: n
     return curve_rows(
         lambda degradation: score_tier(detector, images, degradation, rows, args.batch_size, args.num_workers)[0], clean
     )
+
+
+def run_consistency(detector: Detector, images: EvalSet, rows: np.ndarray, args) -> dict | None:
+    """Scores up to `args.consistency` images in all variants and writes consistency.csv; None when that is 0."""
+    if args.consistency <= 0:
+        return None
+    rows = rows[balanced_sample(images.table.iloc[rows], args.consistency, args.seed)]
+    table = score_variants(detector, images, rows, args.batch_size, args.num_workers)
+    table.to_csv(Path(args.output_dir) / "consistency.csv", index=False, float_format="%.6g")
+    return consistency_figures(table)
 
 
 def versions() -> dict[str, str]:

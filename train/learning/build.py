@@ -15,7 +15,7 @@ from train.learning.config import TrainConfig
 
 log = logging.getLogger("fakedet.train")
 INPUT_SIZE = 224  # where neither a flag nor a checkpoint says otherwise
-VIEWS = ("dropout", "max_views", "whole_views", "crop_scale", "few_views_area", "squash")
+VIEWS = ("dropout", "max_views", "whole_views", "crop_scale", "few_views_area", "trim_borders", "squash")
 SIDES = ("input_size", "tiny_side", "tiny_input_size")
 FIXED = ("backbone", "hidden_size", "image_mean", "image_std")  # what the weights of a checkpoint were trained for
 WEIGHTS = ("backbone_weights", "no_pretrained")  # where the weights of a new network come from

@@ -65,6 +65,7 @@ class ModelConfig:
     whole_views: int = flag(0, "how many of --max_views show the whole picture, shrunk")
     crop_scale: float = flag(0.0, "cut crops of the picture shrunk to this many view sides; 0: native size")
     few_views_area: float = flag(0.0, "pictures of up to this many views' area get fewer views; 0: off")
+    trim_borders: float = flag(0.0, "cut off borders of one colour of up to this share of the area; 0: off")
     hidden_size: int = flag(256)
     dropout: float = flag(0.5)
     drop_path: ShareBelowOne = flag(0.0, "stochastic depth of the backbone")

@@ -51,6 +51,8 @@ def describe_views(config: Settings) -> str:
     if config.few_views_area:
         few = "one view of the whole and two crops" if config.whole_views else f"at most {min(5, config.max_views)}"
         text += f" An image with the area of up to {config.few_views_area:g} views gets {few}."
+    if config.trim_borders:
+        text += " Borders of one colour are cut off first."
     return text + (" An image that fits into one view is also scored mirrored." if config.mirror_single else "")
 
 

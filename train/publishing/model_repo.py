@@ -15,7 +15,7 @@ from .card_figures import PICTURES
 from .model_index import all_reports
 from .push import Plan, PublishError
 
-CODE = ("settings.py", "configuration.py", "model.py", "views.py", "processing.py")
+CODE = ("settings.py", "configuration.py", "model.py", "borders.py", "views.py", "processing.py")
 AUTO_MAP = {
     "AutoConfig": "configuration.FakeDetConfig",
     "AutoModelForImageClassification": "model.FakeDetForImageClassification",
