@@ -25,7 +25,7 @@ def picture(fmt, seed=0):
     return out.getvalue()
 
 
-def certificate(name, key, issuer, issuer_key, ca=False):
+def certificate(name, key, issuer, issuer_key, ca=False, days=30):
     names = [(NameOID.ORGANIZATION_NAME, f"{name} Org"), (NameOID.COMMON_NAME, name)]
     subject = x509.Name([x509.NameAttribute(*pair) for pair in names])
     now = dt.datetime.now(dt.UTC)
@@ -36,7 +36,7 @@ def certificate(name, key, issuer, issuer_key, ca=False):
     builder = (
         x509.CertificateBuilder().subject_name(subject).issuer_name(issuer.subject if issuer else subject)
         .public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=30))
+        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca, None), critical=True)
         .add_extension(x509.KeyUsage(digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, **usage), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -50,9 +50,9 @@ def certificate(name, key, issuer, issuer_key, ca=False):
 class Authority:
     """A root certificate made for this run, an issuing authority under it, and one signer under that one."""
 
-    def __init__(self):
+    def __init__(self, days=30):
         root_key, issuer_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
-        root = certificate("Test Root", root_key, None, root_key, ca=True)
+        root = certificate("Test Root", root_key, None, root_key, ca=True, days=days)
         issuer = certificate("Test Issuer", issuer_key, root, root_key, ca=True)
         leaf = certificate("Test Signer", key, issuer, issuer_key)
         pem = [c.public_bytes(serialization.Encoding.PEM) for c in (leaf, issuer, root)]

@@ -16,8 +16,8 @@ from fakedet.detector import Failure
 from fakedet.network.heatmap import assemble, overlay
 
 GOLDEN = ROOT / "tests" / "golden.json"
-KEYS = {"schema", "file", "verdict", "p_fake", "logit", "threshold", "unsure_band", "generator", "provenance",
-        "decided_by", "pixel_verdict", "stability", "notes", "image", "views", "model", "ms"}  # fmt: skip
+KEYS = {"schema", "file", "verdict", "p_fake", "logit", "threshold", "unsure_band", "generator", "provenance", "kind",
+        "decided_by", "pixel_verdict", "stability", "p_photo", "notes", "image", "views", "model", "ms"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
