@@ -13,7 +13,7 @@ import pytest
 import torch
 from family_material import THREE, detector_of, network, picture
 
-from fakedet import FakeDetConfig
+from fakedet import FakeDetConfig, summary
 from fakedet.hub import checkpoint as hub
 from fakedet.network.onnx_runtime import OnnxRuntime
 from fakedet.network.torch_runtime import TorchRuntime
@@ -66,6 +66,11 @@ def test_the_card_of_a_graphic_shows_no_bars(tmp_path):
     graphic, photo = (detector_of(telling(kind), tmp_path / kind).predict(picture()) for kind in ("graphic", "photo"))
     assert 'id="bars"' in verdict_card(photo) and 'id="bars"' not in verdict_card(graphic)
     assert "not a photograph&#39;s" in verdict_card(graphic) or "not a photograph's" in verdict_card(graphic)
+
+
+def test_the_summary_of_a_graphic_says_so_and_gives_no_percent_for_an_answer(tmp_path):
+    text = summary(detector_of(telling("graphic"), tmp_path).predict(picture()))
+    assert "screenshot or graphic" in text and "How sure" not in text
 
 
 def test_a_row_of_a_scan_has_the_kind(tmp_path):

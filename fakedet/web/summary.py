@@ -25,13 +25,11 @@ def summary(verdict: Verdict, when: datetime | None = None) -> str:
     Returns:
         Lines "name: value", without markup. A text that a stranger wrote (a file name, metadata) stays on its line.
     """
-    bars = answer.bars(verdict)
-    shares = ", ".join(f"{bar.name} {bar.percent} %" for bar in bars["rows"])
-    notes = answer.hints(verdict)
+    notes = [note for note in answer.hints(verdict) if note != answer.explanation(verdict)]
     lines = [
         ("fakedet", f"{verdict.headline}. {answer.explanation(verdict)}"),
         *([("File", base_name(verdict.file))] if base_name(verdict.file) else []),
-        (bars["title"], f"{shares}. {bars['needs']}."),
+        *shares(verdict),
         *answer.basis(verdict),
         *([("About this picture", " ".join(notes))] if notes else []),
         ("Picture", picture_facts(verdict)),
@@ -40,6 +38,15 @@ def summary(verdict: Verdict, when: datetime | None = None) -> str:
         ("Caveat", CAVEAT),
     ]
     return "\n".join(f"{name}: {one_line(text)}" for name, text in lines) + "\n"
+
+
+def shares(verdict: Verdict) -> list[tuple[str, str]]:
+    """How sure the answer is, as one line; none where the score means nothing."""
+    bars = answer.bars(verdict)
+    if bars is None:
+        return []
+    rows = ", ".join(f"{bar.name} {bar.percent} %" for bar in bars["rows"])
+    return [(bars["title"], f"{rows}. {bars['needs']}.")]
 
 
 def picture_facts(verdict: Verdict) -> str:
