@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 import time
@@ -162,18 +161,12 @@ def test_ray_reads_parquet_and_hands_columns_on(folder, expected, cluster, tmp_p
     assert scored.drop_columns(["id"]).equals(expected.slice(len(expected) - 5))
 
 
+@pytest.mark.slow  # Ray takes from half a minute to several to give up a lost machine, and the kill must fall into the scan
 @pytest.mark.integration
 def test_ray_gives_the_table_of_a_scan_although_a_machine_is_lost(folder, expected, cluster, tmp_path):
-    many, tables = tmp_path / "many", []  # so many that the second machine has its share before the first has done all
-    many.mkdir()
-    for copy in range(8):
-        for path in folder.iterdir():
-            shutil.copy(path, many / f"{copy}-{path.name}")
-        names = pa.array([f"{copy}-{name}" for name in expected["file"].to_pylist()])
-        tables.append(expected.set_column(expected.schema.get_field_index("file"), "file", names))
     (second,) = cluster.worker_nodes
     with (tmp_path / "log").open("w") as log:
-        command = example("ray_scan.py", many, tmp_path / "out", "--address", cluster.address, "--workers", 4)
+        command = example("ray_scan.py", folder, tmp_path / "out", "--address", cluster.address, "--workers", 4)
         process = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=log, stderr=log)
         (raylet,) = second.all_processes["raylet"]
         began = time.monotonic()
@@ -184,7 +177,7 @@ def test_ray_gives_the_table_of_a_scan_although_a_machine_is_lost(folder, expect
         cluster.remove_node(second, allow_graceful=False)
         assert process.poll() is None, "the machine was lost in the middle"
         assert process.wait(600) == 0, (tmp_path / "log").read_text()[-3000:]
-    assert pq.read_table(tmp_path / "out").sort_by("file").equals(pa.concat_tables(tables).sort_by("file"))
+    assert pq.read_table(tmp_path / "out").sort_by("file").equals(expected)
 
 
 @pytest.mark.integration
