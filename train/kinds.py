@@ -66,7 +66,7 @@ def load_part(args: argparse.Namespace, part: str) -> tuple[list[datasets.Datase
             keep = np.sort(shuffled.groupby(["source", "label"]).head(args.per_source).index.to_numpy())
             rows, table = rows.select(keep), table.loc[keep]
         sets.append(rows.cast_column("image", datasets.Image(decode=False)))
-        tables.append(table.reset_index(drop=True).assign(part=part))
+        tables.append(table.reset_index(drop=True))
     return sets, pd.concat(tables, ignore_index=True)
 
 

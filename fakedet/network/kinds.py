@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .families import view_shares
 from .settings import KINDS, Settings
 
 PHOTO = KINDS[0]
@@ -16,12 +17,6 @@ NOTES = {
 }
 
 
-def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Softmax (N, kinds) of raw outputs (N, kinds)."""
-    powers = np.exp(np.asarray(outputs, np.float64) - np.max(outputs, 1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
-
-
 def kind_of(outputs: np.ndarray, config: Settings) -> tuple[str, float]:
     """The kind of a picture and P(photo-like), 0..1.
 
@@ -29,7 +24,7 @@ def kind_of(outputs: np.ndarray, config: Settings) -> tuple[str, float]:
         outputs: Raw outputs (V, kinds) of its views, in the order of `config.kinds`. The first view, which shows the
             centre of the whole picture, decides: a crop of a page may show nothing but a photograph.
     """
-    shares = probabilities(outputs[:1])[0]
+    shares = view_shares(outputs[:1], 1.0)[0]
     if shares[0] > 1 - config.kind_threshold:
         return config.kinds[0], float(shares[0])
     return config.kinds[1 + int(np.argmax(shares[1:]))], float(shares[0])

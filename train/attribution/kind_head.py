@@ -10,7 +10,7 @@ import torch
 
 from fakedet.hub import WEIGHTS, Checkpoint, save_checkpoint
 from fakedet.network.configuration import FakeDetConfig
-from fakedet.network.kinds import probabilities
+from fakedet.network.families import view_shares
 from fakedet.network.model import FakeDetForImageClassification
 from fakedet.network.settings import KINDS
 from train.attribution.family_head import stored_as_half
@@ -28,7 +28,7 @@ class Pictures:
 
     Attributes:
         features: float32 (N, C), of the view that shows the whole picture.
-        table: One row per picture: `part`, `content`, `label` (0 photograph, 1 AI-generated, -1 neither), `source`.
+        table: One row per picture: `content`, `label` (0 photograph, 1 AI-generated, -1 neither), `source`.
     """
 
     features: np.ndarray
@@ -39,11 +39,6 @@ class Pictures:
         """(N,) position of each picture's kind in KINDS."""
         content = self.table["content"]
         return np.select([content.isin(GRAPHIC), content.isin(DRAWING)], [1, 2], 0)
-
-    def part(self, name: str) -> Pictures:
-        """The pictures of one part."""
-        kept = (self.table["part"] == name).to_numpy()
-        return Pictures(self.features[kept], self.table[kept].reset_index(drop=True))
 
 
 def fit(pictures: Pictures, strength: float) -> Head:
@@ -69,7 +64,7 @@ def fit(pictures: Pictures, strength: float) -> Head:
 
 def not_photo(head: Head, features: np.ndarray) -> np.ndarray:
     """P(no photograph) (N,), 0..1, of features (N, C)."""
-    return 1 - probabilities(features @ head[0].T + head[1])[:, 0]
+    return 1 - view_shares(features @ head[0].T + head[1], 1.0)[:, 0]
 
 
 def choose_threshold(score: np.ndarray, pictures: Pictures, photographs: float, generated: float) -> float:
