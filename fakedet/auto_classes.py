@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from collections.abc import Callable
 from types import ModuleType
+
+AUTO = "transformers.models.auto."
 
 
 def register_on_import() -> None:
     """Has each Auto class registered after the import of its module, at once where that is imported already."""
-    if importlib.util.find_spec("transformers") is None:
-        return
-    import wrapt  # comes with the extra `torch`, as transformers does
-
+    waiting = {}
     for name, register in (
-        ("configuration_auto", _register_config),
-        ("modeling_auto", _register_model),
-        ("image_processing_auto", _register_processor),
+        (f"{AUTO}configuration_auto", _register_config),
+        (f"{AUTO}modeling_auto", _register_model),
+        (f"{AUTO}image_processing_auto", _register_processor),
     ):
-        wrapt.register_post_import_hook(register, f"transformers.models.auto.{name}")
+        if name in sys.modules:
+            register(sys.modules[name])
+        else:
+            waiting[name] = register
+    sys.meta_path.insert(0, _AfterImport(waiting))
+
+
+class _AfterImport:
+    """Finder of modules that calls a function after the import of one of them, once each.
+
+    It finds nothing itself. The library `wrapt` does the same, but its import takes a third of the time from the
+    start of a process to its first answer, since it brings asyncio.
+    """
+
+    def __init__(self, waiting: dict[str, Callable[[ModuleType], None]]):
+        self.waiting = waiting
+
+    def find_spec(self, name: str, path=None, target: ModuleType | None = None):
+        """The spec that the other finders give, with a loader that calls the function; None for all other modules."""
+        if (register := self.waiting.pop(name, None)) is None:
+            return None
+        if (spec := importlib.util.find_spec(name)) is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            register(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
 
 
 def _register_config(module: ModuleType) -> None:

@@ -147,8 +147,9 @@ class OnnxRuntime:
             raise RuntimeUnavailable("it was made for other weights, another input size or another version")
         names = graph.outputs(self.config, side)
         try:
-            outputs = zip(names, session.run(list(names), {graph.INPUT: graph.check_input(side)}), strict=True)
-            difference = max(relative_difference(values, facts[name]) for name, values in outputs)
+            view = graph.check_input(side)[:1]  # one of the three: it reads all weights, in a third of the time
+            outputs = zip(names, session.run(list(names), {graph.INPUT: view}), strict=True)
+            difference = max(relative_difference(values[0], facts[name][: values[0].size]) for name, values in outputs)
         except Exception as error:  # an output, or torch's values of it, are missing
             raise RuntimeUnavailable(f"it cannot be compared with torch: {str(error)[:300]}") from None
         if not difference <= TOLERANCE:  # true for NaN, too
