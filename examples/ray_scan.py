@@ -22,6 +22,10 @@ except ImportError:
 from fakedet.images import EXTENSIONS
 from fakedet.scan.batch import BATCH, BatchScorer
 
+# Reading and writing reserve no core. Otherwise, where the scoring processes hold all cores of the machines that are
+# left, what a lost machine had read could not be read again, and the run would wait for ever.
+FREE = {"num_cpus": 0}
+
 
 def read(source: str, column: str, keep: list[str]) -> tuple[ray.data.Dataset, dict]:
     """The pictures as a data set, and what `BatchScorer` has to know of its columns."""
@@ -29,9 +33,9 @@ def read(source: str, column: str, keep: list[str]) -> tuple[ray.data.Dataset, d
     if not files.exists(path):
         sys.exit(f"There is nothing at {source}.")
     if path.endswith(".parquet") or (files.isdir(path) and files.glob(f"{path}/*.parquet")):
-        return ray.data.read_parquet(path, filesystem=files, columns=[column, *keep]), {"column": column}
+        return ray.data.read_parquet(path, filesystem=files, columns=[column, *keep], **FREE), {"column": column}
     endings = [ending[1:] for ending in EXTENSIONS]
-    data = ray.data.read_binary_files(path, filesystem=files, include_paths=True, file_extensions=endings)
+    data = ray.data.read_binary_files(path, filesystem=files, include_paths=True, file_extensions=endings, **FREE)
     return data, {"column": "bytes", "name_column": "path"}
 
 
@@ -59,5 +63,5 @@ if __name__ == "__main__":
         batch_size=BATCH,
         batch_format="pyarrow",
     )
-    scored.write_parquet(folder, filesystem=files)
+    scored.write_parquet(folder, filesystem=files, ray_remote_args=FREE)
     print(f"{args.output}: written")

@@ -127,14 +127,15 @@ def test_tiny_images_may_have_their_own_network(tmp_path):
 
 
 @pytest.mark.parametrize("branch", ["main", "tiny"])
-def test_a_combined_checkpoint_gives_back_each_network(branch):
-    photos, icons = network(), network()
+def test_a_combined_checkpoint_gives_back_each_network_without_what_was_fitted_on_it(branch):
+    photos, icons = network(kinds=["photo", "graphic"], kind_levels=[0], early_exit_views=1), network()
     icons.config.input_size = 32
     torch.nn.init.normal_(icons.fc2.weight)
     single = one_network(combine(photos, icons, tiny_side=40), branch).eval()
     pixels = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(single(pixels).logit, (icons if branch == "tiny" else photos)(pixels).logit)
     assert (single.config.tiny_network, single.config.tiny_side) == (False, 0)
+    assert (single.config.kinds, single.config.early_exit_views) == ([], 0)
     assert single.config.input_size == (32 if branch == "tiny" else 64)
 
 

@@ -120,7 +120,7 @@ def one_network(
     """A copy with one of a model's networks ("main" or "tiny"), for images of every size, without calibration.
 
     The old calibration does not fit future weights (run calibrate.py afterwards), the other network does not fit the
-    new data, and the layer for families does not fit other features (run attribute.py afterwards).
+    new data, and the layers for families and kinds do not fit other features (run attribute.py and kinds.py afterwards).
 
     Args:
         changes: Settings of the copy that differ from the model's.
@@ -128,10 +128,11 @@ def one_network(
     Raises:
         ValueError: The settings are out of range.
     """
-    if model.config.families:
-        log.info("the layer that names families is dropped: it belongs to the old features")
+    if model.config.families or model.config.kinds:
+        log.info("the layers that name families and kinds are dropped: they belong to the old features")
     values, fresh = model.config.to_dict(), FakeDetConfig().to_dict()
-    values |= {key: fresh[key] for key in fresh if key.startswith(("tiny_", "calibration_", "unsure_", "famil"))}
+    dropped = ("tiny_", "calibration_", "unsure_", "famil", "kind", "early_exit_")
+    values |= {key: fresh[key] for key in fresh if key.startswith(dropped)}
     if branch == "tiny":
         values["input_size"] = model.config.tiny_input_size
     single = FakeDetForImageClassification(FakeDetConfig.from_dict(values | (changes or {})))
