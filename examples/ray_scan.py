@@ -25,6 +25,7 @@ from fakedet.scan.batch import BATCH, BatchScorer
 # Reading and writing reserve no core. Otherwise, where the scoring processes hold all cores of the machines that are
 # left, what a lost machine had read could not be read again, and the run would wait for ever.
 FREE = {"num_cpus": 0}
+BLOCK = 4 * 2**20  # bytes of pictures that a process gets at once; of larger blocks, few processes would get any
 
 
 def read(source: str, column: str, keep: list[str]) -> tuple[ray.data.Dataset, dict]:
@@ -54,6 +55,7 @@ if __name__ == "__main__":
     if files.exists(folder) and files.ls(folder):
         sys.exit(f"{args.output} is there already and not empty; name another OUTPUT.")
     ray.init(address=args.address, log_to_driver=False)
+    ray.data.DataContext.get_current().target_max_block_size = BLOCK
     data, columns = read(args.source, args.column, args.keep)
     scored = data.map_batches(
         BatchScorer,
