@@ -161,7 +161,7 @@ def test_ray_reads_parquet_and_hands_columns_on(folder, expected, cluster, tmp_p
     assert scored.drop_columns(["id"]).equals(expected.slice(len(expected) - 5))
 
 
-@pytest.mark.slow  # Ray takes from half a minute to several to give a machine up; the kill must fall into the scan
+@pytest.mark.slow  # a minute of Ray; and the kill must fall into the scan, which a busy machine does not promise
 @pytest.mark.integration
 def test_ray_gives_the_table_of_a_scan_although_a_machine_is_lost(folder, expected, cluster, tmp_path):
     (second,) = cluster.worker_nodes

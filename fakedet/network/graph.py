@@ -35,9 +35,9 @@ def outputs(config: Settings, side: int) -> tuple[str, ...]:
     return (*OUTPUTS, *(name for name, given in optional.items() if given))
 
 
-def check_input(side: int) -> np.ndarray:
-    """The fixed views, float32 (3, 3, side, side), for which a graph and torch must agree."""
-    return np.random.default_rng(0).standard_normal((3, 3, side, side), dtype=np.float32)
+def check_input(side: int, views: int = 3) -> np.ndarray:
+    """The fixed views, float32 (views, 3, side, side), for which a graph and torch must agree, or the first of them."""
+    return np.random.default_rng(0).standard_normal((views, 3, side, side), dtype=np.float32)
 
 
 def cache_path(weights_sha256: str, side: int) -> Path:
