@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from train.evaluation.generator_years import year_words
+
 DASH = "–"  # noqa: RUF001
 UNITS = {"source": "whole sources", "group": "groups of related images", "image": "single images"}
 RISK_ROWS = (
@@ -78,6 +80,23 @@ def ai_edits(tiers: dict[str, dict]) -> list[str]:
         "## AI edits of photographs",
         table(header, [[name, *(own[key] for key in keys)] for name, own in found.items()]),
     ]
+
+
+def generator_years(tiers: dict[str, dict]) -> list[str]:
+    """Returns the section on AI-generated images by the year of their generator; [] where no year is known."""
+    first, *others = tiers
+    found = tiers[first].get("generator_years") or []
+    if not any(row["year"] for row in found):
+        return []
+    called = {name: {row["year"]: row["called_fake"] for row in tiers[name]["generator_years"]} for name in others}
+    rows = [
+        [year_words(row["year"]), row["n"], row["called_fake"], row["unsure"], row["called_real"],
+         *(called[name].get(row["year"]) for name in others)]
+        for row in found
+    ]  # fmt: skip
+    header = ["year", "images", "called fake", "unsure", "called real", *(f"called fake, {name}" for name in others)]
+    return ["## Generators by year", f"AI-generated images by the year of their generator, tier {first}.",
+            table(header, rows)]  # fmt: skip
 
 
 def consistency(report: dict, pictures: set[str]) -> list[str]:

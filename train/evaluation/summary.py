@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import classification_report, roc_auc_score
 
+from train.evaluation.generator_years import by_year
 from train.evaluation.intervals import matched_auc, pooled_interval, source_interval
 from train.evaluation.metrics import detection_metrics
 from train.evaluation.selective import risk_coverage
@@ -24,8 +25,8 @@ def tier_summary(scores: pd.DataFrame, threshold: float) -> dict:
 
     Returns:
         `metrics` (as `detection_metrics`), `auc_ci` ([low, high] or None) and `auc_ci_unit` (what its bootstrap
-        resamples), `matched` (AUC inside sources), `risk_coverage`, `three_answers`, `hard_kinds`, `ai_edits`, and `by`
-        (column to rows, see `group_rows`).
+        resamples), `matched` (AUC inside sources), `risk_coverage`, `three_answers`, `hard_kinds`, `ai_edits`,
+        `generator_years`, and `by` (column to rows, see `group_rows`).
     """
     auc_ci, unit = pooled_interval(scores)
     return {
@@ -36,6 +37,7 @@ def tier_summary(scores: pd.DataFrame, threshold: float) -> dict:
         "risk_coverage": risk_coverage(scores["label"], scores["p_fake"], threshold),
         "hard_kinds": hard_kinds(scores),
         "ai_edits": ai_edits(scores),
+        "generator_years": by_year(scores) if has_values(scores, "generator") else [],
         "three_answers": three_answers(scores),
         "by": {name: group_rows(scores, name, threshold) for name in BY if has_values(scores, name)},
     }

@@ -120,7 +120,7 @@ def one_network(
     """A copy with one of a model's networks ("main" or "tiny"), for images of every size, without calibration.
 
     The old calibration does not fit future weights (run calibrate.py afterwards), the other network does not fit the
-    new data, and the layers for families and kinds do not fit other features (run attribute.py and kinds.py afterwards).
+    new data, and the layers of families and kinds do not fit other features (run attribute.py, kinds.py afterwards).
 
     Args:
         changes: Settings of the copy that differ from the model's.

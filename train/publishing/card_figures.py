@@ -5,6 +5,7 @@ Tables per source and per generator stay in report.json.
 
 from __future__ import annotations
 
+from train.evaluation.generator_years import year_words
 from train.evaluation.report_tables import number, table
 
 from .model_index import all_reports
@@ -131,6 +132,7 @@ def weak_points(report: dict) -> list[str]:
     photos = sorted((row for row in sources if not row["n_fake"]), key=lambda row: -row["called_fake"])
     kinds = [row for row in tier.get("hard_kinds") or () if row["n"] >= MIN_IMAGES]
     probes = sorted(report["probes"], key=lambda row: -(row["strength"] or 0))
+    years = [row for row in tier.get("generator_years") or () if row["n"] >= MIN_IMAGES]
     called = [(row["name"], percent(row["called_fake"]), row["n_real"]) for row in photos if row["called_fake"]]
     lines = {
         "Generators with the lowest AUC": _named([(r["name"], number(r["auc"], 2), r["n_fake"]) for r in fakes]),
@@ -143,6 +145,9 @@ def weak_points(report: dict) -> list[str]:
         ),
         "Photographs that a generator redrew, called fake": _named(
             [("ai-edit", percent(edits["called_fake"]), edits["n"])] if (edits := tier.get("ai_edits")) else []
+        ),
+        "AI-generated images by the year of their generator, called fake": _named(
+            [(year_words(row["year"]), percent(row["called_fake"]), row["n"]) for row in years], len(years)
         ),
         "Properties that separate the classes without a network, by AUC": _named(
             [(row["words"], number(row["strength"], 2), row["n"]) for row in probes if row["strength"] is not None]
