@@ -1,4 +1,4 @@
-"""Stability check: is the answer the same for mildly degraded copies (JPEG, smaller)?
+"""Stability check: is the answer the same for mildly degraded copies (JPEG, smaller, without colour)?
 
 Uploaded images are often recompressed and scaled down by chat programs and web pages. If such a copy changes the
 answer, `Detector.predict(..., stability=True)` answers "unsure".
@@ -12,7 +12,7 @@ image.
   starts on a block edge and extends at least one block beyond the view gives exactly the same pixels.
 * After scaling down, a pixel depends on a few pixels around it: Pillow's `box` reads across the border of a view.
 
-`Settings` defines the copies and what counts as a change (`stability_jpeg`, `stability_resize`,
+`Settings` defines the copies and what counts as a change (`stability_jpeg`, `stability_resize`, `stability_grey`,
 `stability_flip`).
 """
 
@@ -22,7 +22,7 @@ import io
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from fakedet.network.settings import Calibration, Settings
 from fakedet.network.views import (
@@ -37,6 +37,8 @@ from fakedet.network.views import (
 
 BLOCK = 16  # pixels of a JPEG block whose colour is stored at half the resolution
 MIN_SIDE = 16  # pixels of the short side of a smaller copy
+GREY = "without colour"  # name of that copy
+COLOURLESS = 8  # largest difference between the channels, 0..255, of an image that has no colour to lose
 
 
 def recheck(
@@ -73,8 +75,13 @@ def recheck(
         p_fake = calibration.p_fake(logit)
         check = checks[index] = checks[index] or {"stable": True, "first_verdict": first, "copies": []}
         check["copies"].append({"copy": name, "p_fake": round(p_fake, 6), "verdict": calibration.classify(p_fake)})
-        check["stable"] &= not changes_verdict(first, p_fake, calibration, config.stability_flip)
+        check["stable"] &= not changes_verdict(first, p_fake, calibration, rule(name, config))
     return checks
+
+
+def rule(name: str, config: Settings) -> str:
+    """What counts as a change for the copy of this name, as `changes_verdict` takes it."""
+    return "verdict" if name == GREY else config.stability_flip
 
 
 def changes_verdict(verdict: str, p_fake: float, calibration: Calibration, rule: str) -> bool:
@@ -91,15 +98,20 @@ def changes_verdict(verdict: str, p_fake: float, calibration: Calibration, rule:
     return (p_fake >= calibration.threshold) != (verdict == "fake")
 
 
-def unstable_note(stability: dict, threshold: float) -> str:
-    """One sentence that tells the reader which copies changed the answer."""
-    first_is_fake = stability["first_verdict"] == "fake"
+def unstable_note(stability: dict, calibration: Calibration, config: Settings) -> str:
+    """One sentence that tells the reader which copies changed the answer.
+
+    Args:
+        stability: From `recheck`.
+        calibration, config: As given there.
+    """
+    verdict = stability["first_verdict"]
     changed = [
         f"{copy['copy']}: {copy['p_fake']:.0%} AI-generated".replace("%", " %")
         for copy in stability["copies"]
-        if (copy["p_fake"] >= threshold) != first_is_fake
+        if changes_verdict(verdict, copy["p_fake"], calibration, rule(copy["copy"], config))
     ]
-    first = "AI-generated" if first_is_fake else "like a photograph"
+    first = "AI-generated" if verdict == "fake" else "like a photograph"
     return (
         f"The file itself looks {first}, but a degraded copy of it does not ({'; '.join(changed)}). "
         "The answer is therefore unsure."
@@ -125,7 +137,15 @@ def degraded_copies(image: Image.Image, config: Settings) -> dict[str, np.ndarra
     too_long = max(smaller) > MAX_ASPECT * min(smaller)
     if config.stability_resize < 1 and min(smaller) >= max(MIN_SIDE, config.tiny_side) and not too_long:
         copies[f"resized to {100 * config.stability_resize:.0f} %"] = _resized_views(image, config, smaller)
+    if config.stability_grey and min(image.size) >= config.tiny_side and has_colour(image):
+        copies[GREY] = make_views(image.convert("L").convert("RGB"), config).pixels
     return copies
+
+
+def has_colour(image: Image.Image) -> bool:
+    """Whether the channels of an RGB image differ anywhere, apart from what JPEG leaves in a grey one."""
+    red, green, blue = image.reduce(max(1, min(image.size) // 64)).split()
+    return any(ImageChops.difference(red, other).getextrema()[1] > COLOURLESS for other in (green, blue))
 
 
 def jpeg_copy(image: Image.Image, quality: int) -> Image.Image:

@@ -102,7 +102,7 @@ class VerdictBuilder:
         self.optional["stability"] = stability
         if stability and not stability["stable"]:
             self.pixel_verdict = self.verdict = "unsure"
-            self.notes.append(unstable_note(stability, self.config.threshold))
+            self.notes.append(unstable_note(stability, self.calibration, self.config))
 
     def apply_kind(self) -> None:
         """Makes the answer of the pixels "unsure" where the picture is no photograph: the question does not fit it."""

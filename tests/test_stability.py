@@ -16,13 +16,14 @@ from PIL.PngImagePlugin import PngInfo
 from fakedet import Detector
 from fakedet.network.settings import Settings
 from fakedet.network.views import make_views
-from fakedet.stability import degraded_copies, jpeg_copy, recheck
+from fakedet.stability import degraded_copies, jpeg_copy, recheck, unstable_note
 
 
 def tuned(detector: Detector, bias: float, **settings) -> Detector:
-    """The bundled network with another bias and no unsure band, whatever the checkpoint's own are."""
+    """The bundled network with another bias, no unsure band and no copy without colour, whatever it has itself."""
     checkpoint = detector.checkpoint
     plain = {"calibration_temperature": 1.0, "calibration_bias": bias, "unsure_band": [0.5, 0.5]}
+    plain["stability_grey"] = False
     return Detector(replace(checkpoint, settings=replace(checkpoint.settings, **plain | settings)))
 
 
@@ -34,7 +35,8 @@ def picture() -> Image.Image:
 @pytest.fixture(scope="module")
 def scores(detector, picture) -> dict[str, float]:
     """Raw logits of the picture and of its copies."""
-    views = {"itself": make_views(picture, detector.config).pixels} | degraded_copies(picture, detector.config)
+    config = replace(detector.config, stability_grey=False)
+    views = {"itself": make_views(picture, config).pixels} | degraded_copies(picture, config)
     return {name: float(detector.runtime(pixels)[0].mean()) for name, pixels in views.items()}
 
 
@@ -109,6 +111,24 @@ def test_with_the_rule_verdict_only_the_opposite_answer_counts(detector, waverin
         for rule in ("threshold", "verdict")
     }
     assert verdicts == {"threshold": "unsure", "verdict": "real" if p < 0.5 else "fake"}
+
+
+@pytest.mark.parametrize(("grey", "stable"), [(-3.0, False), (-0.1, True), (3.0, True)])
+def test_a_copy_without_colour_counts_only_where_it_has_the_opposite_answer(picture, grey, stable):
+    config = Settings(input_size=64, unsure_band=[0.4, 0.6], stability_grey=True)
+    (check,) = recheck([picture], [3.0], [config.calibration()], config, lambda views: [3.0, 3.0, grey])
+    assert [copy["copy"] for copy in check["copies"]][-1] == "without colour"
+    assert check["stable"] == stable
+    if not stable:
+        note = unstable_note(check, config.calibration(), config)
+        assert "without colour: 5 % AI-generated" in note and "JPEG" not in note
+
+
+def test_a_picture_without_colour_has_no_copy_without_it(picture):
+    config = Settings(input_size=64, stability_grey=True)
+    grey = jpeg_copy(picture.convert("L").convert("RGB"), 60)
+    assert "without colour" in degraded_copies(picture, config)
+    assert "without colour" not in degraded_copies(grey, config)
 
 
 def test_copies_can_be_turned_off(detector, wavering, picture):

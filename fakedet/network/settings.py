@@ -85,8 +85,10 @@ class Settings:
             pixels. 0 is off.
         stability_jpeg: Quality, 1..95, of the JPEG copy that `fakedet.stability` scores as well; 0 is off.
         stability_resize: Size of the smaller copy, as a share of both sides, 0.25..1; 1 is off.
-        stability_flip: When a copy makes an answer "unsure": "threshold", the copy lies on the other side of the
-            threshold; "verdict", the copy has the opposite answer, outside the unsure band.
+        stability_grey: Score a copy without colour as well. Colour is evidence, so this copy makes an answer "unsure"
+            only where it has the opposite one.
+        stability_flip: When one of the other copies makes an answer "unsure": "threshold", it lies on the other side of
+            the threshold; "verdict", it has the opposite answer, outside the unsure band.
         whole_views: How many of the `max_views` views at most show the whole image, scaled down until its short side is
             one view: its centre first, then its ends. They come first; crops fill the rest. 0 is off.
         crop_scale: Images whose short side exceeds this many view sides are scaled down to it before crops are cut.
@@ -131,6 +133,7 @@ class Settings:
     few_views_area: float = 0.0
     stability_jpeg: int = 80
     stability_resize: float = 0.75
+    stability_grey: bool = False
     stability_flip: str = "threshold"
     whole_views: int = 0
     crop_scale: float = 0.0
@@ -218,7 +221,8 @@ class Settings:
         scale = number(self.crop_scale, 0, 64) and not 0 < self.crop_scale < 1
         require("crop_scale", scale, "0, or a number from 1 to 64")
         require("trim_borders", number(self.trim_borders, 0, 0.9), "a number from 0 to 0.9")
-        require("squash", isinstance(self.squash, bool), "true or false")
+        for key in ("squash", "stability_grey"):
+            require(key, isinstance(getattr(self, key), bool), "true or false")
         require("aggregate", self.aggregate in ("mean", "max"), "'mean' or 'max'")
         for key, low in (("image_mean", -10), ("image_std", 1e-6)):
             value = getattr(self, key)

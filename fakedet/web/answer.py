@@ -128,11 +128,11 @@ def pixel_sentence(verdict: Verdict) -> str:
 
 
 def copies_sentence(verdict: Verdict) -> str:
-    """Whether compressed and smaller copies get the same answer; if not, the verdict's notes hold their scores."""
+    """Whether degraded copies get the same answer; if not, the verdict's notes hold their scores."""
     if is_unstable(verdict):
         return "They get another answer than the file itself: see below."
-    names = " and ".join(copy["copy"] for copy in verdict.stability["copies"])
-    return f"Compressed or smaller copies ({names}) get the same answer."
+    names = ", ".join(copy["copy"] for copy in verdict.stability["copies"])
+    return f"No degraded copy ({names}) gets another answer."
 
 
 def hints(verdict: Verdict) -> list[str]:

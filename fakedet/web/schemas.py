@@ -50,7 +50,7 @@ class CopyScore(BaseModel):
 
 
 class Stability(BaseModel):
-    """Whether compressed and smaller copies of the image get the same answer."""
+    """Whether copies of the image (compressed, smaller, without colour) get the same answer."""
 
     stable: bool
     first_verdict: Label
