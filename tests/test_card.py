@@ -158,6 +158,7 @@ def test_joined_checkpoints_keep_both_training_records(tmp_path):
     for name in ("main", "tiny"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "training.json").write_text(json.dumps({"command": name}))
+        (tmp_path / name / "config.json").write_text("{}")
     record = combined_record(tmp_path / "main", tmp_path / "tiny")
     assert record == {"command": "main", "tiny": {"command": "tiny"}}
 
@@ -167,7 +168,10 @@ def test_of_a_joined_checkpoint_the_tiny_networks_record_is_taken(tmp_path):
         (tmp_path / name).mkdir()
         record = {"command": name, "tiny": {"command": f"{name}, tiny"}}
         (tmp_path / name / "training.json").write_text(json.dumps(record))
+        (tmp_path / name / "config.json").write_text('{"tiny_network": true}')
     assert combined_record(tmp_path / "main", tmp_path / "both")["tiny"] == {"command": "both, tiny"}
+    (tmp_path / "both" / "training.json").write_text('{"command": "both"}')  # that of its main network alone
+    assert "tiny" not in combined_record(tmp_path / "main", tmp_path / "both")
 
 
 def test_without_a_record_of_the_main_network_there_is_none(tmp_path):

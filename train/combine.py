@@ -61,7 +61,8 @@ def combined_record(main: Path, tiny: Path) -> dict | None:
     """training.json of the main network, with that of the tiny one in its key `tiny`; None without the former.
 
     Args:
-        main, tiny: Checkpoint folders.
+        main, tiny: Checkpoint folders. The record of a joined checkpoint is that of its main network, so of such a
+            `tiny` only the key `tiny` is taken.
     """
     main_record, tiny_record = (
         json.loads((folder / RECORD).read_text(encoding="utf-8")) if (folder / RECORD).is_file() else None
@@ -70,7 +71,8 @@ def combined_record(main: Path, tiny: Path) -> dict | None:
     if main_record is None:
         return None
     main_record.pop("tiny", None)
-    tiny_record = (tiny_record or {}).get("tiny") or tiny_record
+    joined = json.loads((tiny / "config.json").read_text(encoding="utf-8")).get("tiny_network")
+    tiny_record = (tiny_record or {}).get("tiny") if joined else tiny_record
     return main_record | ({"tiny": tiny_record} if tiny_record else {})
 
 
