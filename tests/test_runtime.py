@@ -65,7 +65,18 @@ def test_every_runtime_gives_the_golden_scores(name):
 def test_the_bundled_graph_belongs_to_the_bundled_weights(cache):
     # After an exchange of the weights: python train/export.py
     assert make_runtime(hub.load_checkpoint()).name == "onnx"
-    assert not cache.exists(), "the graph had to be made anew: run python train/export.py"
+    assert not list(cache.glob("*.onnx")), "the graph had to be made anew: run python train/export.py"
+
+
+def test_a_graph_is_compared_with_torch_once_on_a_machine(tmp_path, cache, monkeypatch):
+    checkpoint = checkpoint_of(tmp_path / "m")
+    OnnxRuntime(checkpoint)
+    monkeypatch.setattr(OnnxRuntime, "_compare", lambda *_: pytest.fail("compared again"))
+    OnnxRuntime(checkpoint)
+    for path in cache.glob("*.checked"):
+        path.unlink()
+    with pytest.raises(pytest.fail.Exception, match="compared again"):
+        OnnxRuntime(checkpoint)
 
 
 @pytest.mark.parametrize("backbone", ["tf_efficientnet_b0", "resnet18", "mobilenetv2_100"])
@@ -111,7 +122,7 @@ def test_smaller_views_of_tiny_images_have_their_own_graph(own_network, tmp_path
 def test_a_missing_graph_is_exported_once_and_cached(tmp_path, cache, monkeypatch):
     checkpoint = checkpoint_of(tmp_path / "m")
     assert make_runtime(checkpoint).name == "onnx"
-    assert [path.name for path in cache.iterdir()] == [cache_path(checkpoint.sha256, 64).name]
+    assert [path.name for path in cache.glob("*.onnx")] == [cache_path(checkpoint.sha256, 64).name]
     monkeypatch.setattr(graph_export, "make_graph", None)  # may not be called again
     assert make_runtime(checkpoint).name == "onnx"
 

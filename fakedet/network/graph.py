@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import tempfile
 from pathlib import Path
 
@@ -42,10 +44,23 @@ def check_input(side: int, views: int = 3) -> np.ndarray:
 
 def cache_path(weights_sha256: str, side: int) -> Path:
     """File of a graph that was exported on demand, in FAKEDET_CACHE or the user's cache folder."""
-    root = os.environ.get("FAKEDET_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "fakedet"
-    )
-    return Path(root) / f"{weights_sha256}-{side}-v{VERSION}.onnx"
+    return _cache() / f"{weights_sha256}-{side}-v{VERSION}.onnx"
+
+
+def checked_path(data: bytes, library: str) -> Path:
+    """File whose presence says that this graph's outputs were compared with torch's on this machine, and found right.
+
+    Args:
+        data: The graph, which names its weights.
+        library: Version of what runs it.
+    """
+    place = f"{library} {platform.node()} {platform.machine()}"
+    return _cache() / f"{hashlib.sha256(data + place.encode()).hexdigest()}.checked"
+
+
+def _cache() -> Path:
+    root = os.environ.get("FAKEDET_CACHE")
+    return Path(root or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "fakedet"))
 
 
 def names_weights(path: Path, weights_sha256: str) -> bool:

@@ -14,7 +14,6 @@ import datetime as dt
 import hashlib
 import os
 import re
-import ssl
 import tempfile
 import time
 from dataclasses import dataclass
@@ -55,6 +54,8 @@ class TrustList:
 
     def facts(self) -> dict[str, Any]:
         """{source, date, certificates (number), expired (number of them), sha256 of all}."""
+        import ssl  # only where there is a list: it takes longer to import than most of this package
+
         blocks = _CERTIFICATE.findall(self.signers)
         expired = sum(ssl.cert_time_to_seconds(row["notAfter"]) < time.time() for row in authorities(self.signers))
         digest = hashlib.sha256("\n".join(blocks).encode()).hexdigest()
@@ -68,6 +69,8 @@ def check(text: str, source: str) -> str:
     Raises:
         TrustError: There are none, one cannot be read, one belongs to no authority, or there is a private key.
     """
+    import ssl
+
     blocks = _CERTIFICATE.findall(text)
     if "PRIVATE KEY" in text:
         raise TrustError(f"{source} holds a private key: a list of trusted signers has certificates only.")
@@ -87,6 +90,8 @@ def check(text: str, source: str) -> str:
 
 def authorities(pem: str) -> list[dict[str, Any]]:
     """Subject, dates and serial number of each certificate, as `ssl` gives them."""
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if pem:
         context.load_verify_locations(cadata=pem)
