@@ -41,7 +41,9 @@ PARTS = ("train", "validation", "test")
 
 
 def load_part(args: argparse.Namespace, part: str) -> tuple[list[datasets.Dataset], pd.DataFrame]:
-    """Pictures of one part: all graphics, and at most --per_source of each class and source of photographs.
+    """Pictures of one part: all of them; of photographs for training at most --per_source of each class and source.
+
+    For the threshold all are needed: it is set by the few that look least like photographs.
 
     Raises:
         PrepareError: A file is missing.
@@ -63,7 +65,8 @@ def load_part(args: argparse.Namespace, part: str) -> tuple[list[datasets.Datase
             table["label"] = -1
         else:
             shuffled = table.iloc[rng.permutation(len(table))]
-            keep = np.sort(shuffled.groupby(["source", "label"]).head(args.per_source).index.to_numpy())
+            own = shuffled.groupby(["source", "label"]).head(args.per_source) if part == "train" else shuffled
+            keep = np.sort(own.index.to_numpy())
             rows, table = rows.select(keep), table.loc[keep]
         sets.append(rows.cast_column("image", datasets.Image(decode=False)))
         tables.append(table.reset_index(drop=True))
@@ -146,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--model", required=True, help="checkpoint folder; its weights and config.json are changed")
     add("--data", required=True, help="folder with train.parquet and validation.parquet, photographs and AI-generated")
     add("--graphics", nargs="+", required=True, help="folders with graphics_SPLIT.parquet or SPLIT.parquet")
-    add("--per_source", type=int, default=6, help="photographs, and AI-generated pictures, of each source")
+    add("--per_source", type=int, default=6, help="photographs, and AI-generated pictures, of each source for training")
     add("--photographs", type=float, default=0.008, help="share of photographs that may count as none, 0..1")
     add("--generated", type=float, default=0.015, help="the same for AI-generated pictures that are not drawn")
     add("--strengths", type=float, nargs="+", default=[1e-3, 3e-3, 1e-2, 3e-2], help="values of C to try")
