@@ -34,18 +34,25 @@ class _AfterImport:
 
     def __init__(self, waiting: dict[str, Callable[[ModuleType], None]]):
         self.waiting = waiting
+        self.asked: set[str] = set()  # names that the other finders are being asked for
 
     def find_spec(self, name: str, path=None, target: ModuleType | None = None):
         """The spec that the other finders give, with a loader that calls the function; None for all other modules."""
-        if (register := self.waiting.pop(name, None)) is None:
+        if name not in self.waiting or name in self.asked:
             return None
-        if (spec := importlib.util.find_spec(name)) is None or spec.loader is None:
+        self.asked.add(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.asked.discard(name)
+        if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            register(module)
+            if register := self.waiting.pop(name, None):
+                register(module)
 
         spec.loader.exec_module = exec_module
         return spec

@@ -153,7 +153,11 @@ def test_a_command_that_needs_more_names_the_extra(command, message):
 
 @pytest.mark.integration
 @pytest.mark.parametrize("first", ["import fakedet; from transformers import pipeline",
-                                   "from transformers import pipeline; import fakedet"])  # fmt: skip
+                                   "from transformers import pipeline; import fakedet",
+                                   # looked for first, and imported later
+                                   "import fakedet; from importlib.util import find_spec; import transformers.models;"
+                                   "find_spec('transformers.models.auto.configuration_auto');"
+                                   "from transformers import pipeline"])  # fmt: skip
 def test_the_pipeline_knows_the_model_in_either_order_of_imports(first):
     code = f"{first}; print(pipeline('image-classification', model='fakedet/pretrained')({str(PHOTO)!r}))"
     done = python("-c", code)
