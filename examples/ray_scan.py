@@ -23,20 +23,24 @@ from fakedet.images import EXTENSIONS
 from fakedet.scan.batch import BATCH, BatchScorer
 
 # Reading and writing reserve no core. Otherwise, where the scoring processes hold all cores of the machines that are
-# left, what a lost machine had read could not be read again, and the run would wait for ever.
+# left, what a lost machine had read could not be read again, and the run would never end. `concurrency` bounds both.
 FREE = {"num_cpus": 0}
 BLOCK = 4 * 2**20  # bytes of pictures that a process gets at once; of larger blocks, few processes would get any
 
 
-def read(source: str, column: str, keep: list[str]) -> tuple[ray.data.Dataset, dict]:
-    """The pictures as a data set, and what `BatchScorer` has to know of its columns."""
+def read(source: str, column: str, keep: list[str], tasks: int) -> tuple[ray.data.Dataset, dict]:
+    """The pictures as a data set, read by so many tasks at once, and what `BatchScorer` has to know of its columns."""
     files, path = fsspec.core.url_to_fs(source)
     if not files.exists(path):
         sys.exit(f"There is nothing at {source}.")
     if path.endswith(".parquet") or (files.isdir(path) and files.glob(f"{path}/*.parquet")):
-        return ray.data.read_parquet(path, filesystem=files, columns=[column, *keep], **FREE), {"column": column}
+        columns = [column, *keep]
+        data = ray.data.read_parquet(path, filesystem=files, columns=columns, concurrency=tasks, **FREE)
+        return data, {"column": column}
     endings = [ending[1:] for ending in EXTENSIONS]
-    data = ray.data.read_binary_files(path, filesystem=files, include_paths=True, file_extensions=endings, **FREE)
+    data = ray.data.read_binary_files(
+        path, filesystem=files, include_paths=True, file_extensions=endings, concurrency=tasks, **FREE
+    )
     return data, {"column": "bytes", "name_column": "path"}
 
 
@@ -56,7 +60,7 @@ if __name__ == "__main__":
         sys.exit(f"{args.output} is there already and not empty; name another OUTPUT.")
     ray.init(address=args.address, log_to_driver=False)
     ray.data.DataContext.get_current().target_max_block_size = BLOCK
-    data, columns = read(args.source, args.column, args.keep)
+    data, columns = read(args.source, args.column, args.keep, args.workers)
     scored = data.map_batches(
         BatchScorer,
         fn_constructor_kwargs=columns | {"keep": args.keep, "model": args.model},
@@ -65,5 +69,5 @@ if __name__ == "__main__":
         batch_size=BATCH,
         batch_format="pyarrow",
     )
-    scored.write_parquet(folder, filesystem=files, ray_remote_args=FREE)
+    scored.write_parquet(folder, filesystem=files, concurrency=args.workers, ray_remote_args=FREE)
     print(f"{args.output}: written")
