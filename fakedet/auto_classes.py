@@ -28,8 +28,8 @@ def register_on_import() -> None:
 class _AfterImport:
     """Finder of modules that calls a function after the import of one of them, once each.
 
-    It finds nothing itself. The library `wrapt` does the same, but its import takes a third of the time from the
-    start of a process to its first answer, since it brings asyncio.
+    It finds nothing itself. The library `wrapt` does the same, but its import brings asyncio and took more than twice
+    as long as that of ONNX Runtime.
     """
 
     def __init__(self, waiting: dict[str, Callable[[ModuleType], None]]):

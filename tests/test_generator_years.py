@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from train.evaluation.generator_years import by_year, generator_year
+from train.evaluation.generator_years import generator_year
 from train.evaluation.report_tables import generator_years
+from train.evaluation.summary import by_year
 
 
 @pytest.mark.parametrize(

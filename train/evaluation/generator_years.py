@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 
-import pandas as pd
-
 # Patterns of names in lower case; where several match, the newest counts. GANs count as of 2021 and before.
 FIRST = 2021
 PATTERNS = {
@@ -37,22 +35,3 @@ def generator_year(name: str) -> int | None:
 def year_words(year: int | None) -> str:
     """A year of `generator_year` in words."""
     return "year not known" if year is None else f"to {FIRST}" if year == FIRST else str(year)
-
-
-def by_year(scores: pd.DataFrame) -> list[dict]:
-    """Verdicts on AI-generated images by the year of their generator, oldest first; those of no known year come last.
-
-    Args:
-        scores: Table with label, verdict and generator (see summary.py).
-
-    Returns:
-        Rows with `year` (None where it is not known), `n`, and the shares `called_fake`, `called_real` and `unsure`.
-    """
-    fakes = scores[scores["label"] == 1]
-    years = fakes["generator"].fillna("").astype(str).map(generator_year).astype("float")
-    rows = []
-    for year, own in fakes.groupby(years, dropna=False):
-        shares = {f"called_{word}": float((own["verdict"] == word).mean()) for word in ("fake", "real")}
-        unsure = float((own["verdict"] == "unsure").mean())
-        rows.append({"year": None if pd.isna(year) else int(year), "n": len(own), **shares, "unsure": unsure})
-    return sorted(rows, key=lambda row: (row["year"] is None, row["year"]))

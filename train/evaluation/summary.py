@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import classification_report, roc_auc_score
 
-from train.evaluation.generator_years import by_year
+from train.evaluation.generator_years import generator_year
 from train.evaluation.intervals import matched_auc, pooled_interval, source_interval
 from train.evaluation.metrics import detection_metrics
 from train.evaluation.selective import risk_coverage
 
 BY = ("source", "generator", "content")
-EDIT_SHARES = {"called_fake": "fake", "called_real": "real", "unsure": "unsure"}
+SHARES = {"called_fake": "fake", "called_real": "real", "unsure": "unsure"}  # of verdicts
 
 
 def tier_summary(scores: pd.DataFrame, threshold: float) -> dict:
@@ -106,8 +106,22 @@ def ai_edits(scores: pd.DataFrame) -> dict | None:
     own = scores[(scores["label"] == 1) & scores["kind"].fillna("").str.contains(r"\bai-edit\b")]
     if own.empty:
         return None
-    verdicts = {name: _mean(own["verdict"] == word) for name, word in EDIT_SHARES.items()}
-    return {"n": len(own), **verdicts, "auc": _auc(pd.concat([own, scores[scores["label"] == 0]]))}
+    return {"n": len(own), **_verdict_shares(own), "auc": _auc(pd.concat([own, scores[scores["label"] == 0]]))}
+
+
+def by_year(scores: pd.DataFrame) -> list[dict]:
+    """Verdicts on AI-generated images by the year of their generator, oldest first; those of no known year come last.
+
+    Returns:
+        Rows with `year` (None where it is not known), `n`, and the shares `called_fake`, `called_real` and `unsure`.
+    """
+    fakes = scores[scores["label"] == 1]
+    years = fakes["generator"].fillna("").astype(str).map(generator_year).astype("float")
+    rows = [
+        {"year": None if pd.isna(year) else int(year), "n": len(own), **_verdict_shares(own)}
+        for year, own in fakes.groupby(years, dropna=False)
+    ]
+    return sorted(rows, key=lambda row: (row["year"] is None, row["year"]))
 
 
 def group_rows(scores: pd.DataFrame, column: str, threshold: float) -> list[dict]:
@@ -180,6 +194,10 @@ def classification_text(scores: pd.DataFrame, threshold: float) -> str:
     return classification_report(
         scores["label"], called, labels=[0, 1], target_names=["real", "fake"], digits=4, zero_division=0
     )
+
+
+def _verdict_shares(own: pd.DataFrame) -> dict[str, float | None]:
+    return {name: _mean(own["verdict"] == word) for name, word in SHARES.items()}
 
 
 def _mean(values) -> float | None:
