@@ -142,9 +142,12 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
             outputs.append(self.kind(torch.cat(levels, 1)))
         return tuple(outputs)
 
-    def pooled_with_levels(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-        """As `pooled`, with mean and deviation (N, C) of the channels of each of the `kind_levels`."""
-        features, maps = self.backbone.forward_intermediates(pixels, indices=list(self.config.kind_levels))
+    def pooled_with_levels(
+        self, pixels: torch.Tensor, stages: tuple[int, ...] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+        """As `pooled`, with mean and deviation (N, C) of the channels of each of stages, by default `kind_levels`."""
+        stages = self.config.kind_levels if stages is None else stages
+        features, maps = self.backbone.forward_intermediates(pixels, indices=list(stages))
         levels = [part for own in maps for part in mean_and_deviation(own)]
         return features, features.mean(dim=(2, 3)), levels
 

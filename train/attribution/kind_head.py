@@ -14,11 +14,9 @@ from fakedet.network.families import view_shares
 from fakedet.network.model import FakeDetForImageClassification
 from fakedet.network.settings import KINDS
 from train.attribution.family_head import stored_as_half
+from train.data.kinds import kind_of
 
 LEVELS = (0, 1, 2, 3)  # of EfficientNet-B0: 16, 24, 40 and 112 channels; later ones tell fewer (train/EXPERIMENTS.md)
-# Content of a graphic, as the catalogue and make_graphics.py name it; that of photographs is not listed.
-GRAPHIC = ("chart", "diagram", "document", "logo", "map", "meme", "screenshot", "slide")
-DRAWING = ("art", "comic", "game", "illustration", "painting", "render")
 Head = tuple[np.ndarray, np.ndarray]  # weight (3, C), bias (3,)
 
 
@@ -37,8 +35,7 @@ class Pictures:
     @property
     def truth(self) -> np.ndarray:
         """(N,) position of each picture's kind in KINDS."""
-        content = self.table["content"]
-        return np.select([content.isin(GRAPHIC), content.isin(DRAWING)], [1, 2], 0)
+        return self.table["content"].map(kind_of).to_numpy()
 
 
 def fit(pictures: Pictures, strength: float) -> Head:

@@ -40,6 +40,8 @@ class Source:
         whole: Odds, 0..1, of the whole picture, shrunk until its short side is one view, instead of a crop; by default
             half where the network sees whole pictures (`whole_views`), else none.
         only, exclude: Column to values: which rows are trained on and validated with, such as all but one collection.
+        split: The split of the folder that is trained on, in place of the run's `train_split`. Such a source is not
+            validated with: graphics_train of a catalogue holds neither class, and teaches kinds of picture only.
         size: Side of this source's crops in pixels, instead of the run's (icons need no large ones).
     """
 
@@ -52,6 +54,7 @@ class Source:
     max_weight: Weight = 4.0
     match: str | None = None
     unmatched: Weight = 1.0
+    split: str | None = None
     size: Annotated[int, Field(strict=True, ge=32)] | None = None
     whole: Odds | None = None
     only: ColumnValues = field(default_factory=dict)
@@ -126,11 +129,12 @@ def load_source(
 
 
 def limit(data: Dataset, max_rows: int | None, seed: int) -> Dataset:
-    """At most `max_rows` rows, half of each class, chosen at random by `seed`."""
+    """At most `max_rows` rows, as many of each class, chosen at random by `seed`."""
     if max_rows is None or len(data) <= max_rows:
         return data
     labels, rng = np.asarray(data["label"]), np.random.default_rng(seed)
-    picks = [rng.permutation(np.flatnonzero(labels == label))[: max_rows // 2] for label in (0, 1)]
+    classes = np.unique(labels)
+    picks = [rng.permutation(np.flatnonzero(labels == label))[: max_rows // len(classes)] for label in classes]
     return data.select(np.sort(np.concatenate(picks)))
 
 

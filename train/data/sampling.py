@@ -11,6 +11,7 @@ from PIL import Image
 
 from fakedet.network.views import normalise, scale_up, shrunk, squashed, without_borders
 from train.data.augment import augment, random_crop
+from train.data.kinds import kind_target
 from train.data.loading import Source, TooManyUnreadable, Unreadable, read_rgb
 
 
@@ -29,11 +30,10 @@ def sample_weights(
             keys = np.asarray([f"{label}|{value}" for label, value in zip(labels, data[column], strict=True)])
             _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
             weights *= 1 / np.sqrt(counts[inverse])
-    for label in (0, 1):
+    for label in np.unique(labels):  # graphics have a label of their own
         mine = labels == label
-        if mine.any():
-            weights[mine] = np.minimum(weights[mine] / weights[mine].mean(), max_weight)
-            weights[mine] /= weights[mine].sum()
+        weights[mine] = np.minimum(weights[mine] / weights[mine].mean(), max_weight)
+        weights[mine] /= weights[mine].sum()
     if match and match in data.column_names:
         weights = matched(weights, labels, np.asarray([str(value) for value in data[match]]), unmatched)
     return weights / weights.sum()
@@ -57,8 +57,9 @@ def matched(weights: np.ndarray, labels: np.ndarray, values: np.ndarray, unmatch
 class BalancedTrainDataset(torch.utils.data.Dataset):
     """The samples of one epoch: `length` over all sources, each with its own random generator.
 
-    Item i is (pixels (3, S, S), label); with `distill` the label is the (2 + T) vector of `distillation_target`. It
-    depends on (seed, epoch, i) alone. An unreadable image is counted and replaced by the next one of its source.
+    Item i is (pixels (3, S, S), label); with `distill` the label is the (2 + T) vector of `distillation_target`, with
+    `kinds` that of `kind_target`. It depends on (seed, epoch, i) alone. An unreadable image is counted and replaced by
+    the next one of its source.
 
     Args:
         parts: Data sets with the sources that they come from.
@@ -71,10 +72,11 @@ class BalancedTrainDataset(torch.utils.data.Dataset):
     """
 
     def __init__(self, parts: list[tuple[Source, Dataset]], config, length: int, seed: int, batch: int = 1,
-                 distill: bool = False):  # fmt: skip
+                 distill: bool = False, kinds: bool = False):  # fmt: skip
         self.parts, self.config, self.length, self.seed, self.batch = parts, config, length, seed, batch
         self.size = config.input_size
         self.unreadable = Unreadable(length)
+        self.kinds = kinds
         self.num_targets = count_targets([data for _, data in parts]) if distill else 0
         self.augmentations = [source.augmentation() for source, _ in parts]
         self.weights = [
@@ -115,6 +117,8 @@ class BalancedTrainDataset(torch.utils.data.Dataset):
         rng = np.random.default_rng((self.seed, self.epoch, index))
         view = self.random_view(image, part, rng)
         pixels = torch.from_numpy(normalise([np.asarray(view)], self.config.image_mean, self.config.image_std)[0])
+        if self.kinds:
+            return pixels, torch.tensor(kind_target(record))
         return pixels, distillation_target(record, self.num_targets) if self.num_targets else record["label"]
 
     def read(self, part: int, row: int) -> tuple[Image.Image, dict]:

@@ -97,6 +97,7 @@ class LoopConfig:
     cutmix: Share = flag(0.0, "share of images with a rectangle of another pasted in (0..1)")
     mixup: Share = flag(0.0, "share of images blended with another; with --cutmix at most 1 in sum")
     distill: Positive = flag(0.0, "phase 2: weight of the distillation loss (column `teacher` of distill_features.py)")
+    kinds: Positive = flag(0.0, "phase 2: weight of the loss that tells kinds of picture (column `content`)")
     max_grad_norm: Positive = flag(1.0)
     ema_decay: ShareBelowOne = flag(0.0, "exponential moving average of the weights; 0 is off")
     mixed_precision: Literal["no", "fp16", "bf16"] = flag("no")
@@ -151,6 +152,8 @@ class TrainConfig(DataConfig, ModelConfig, LoopConfig, OutputConfig):
             raise ValueError("--streaming needs --max_train_samples and --max_eval_samples: it reads only those")
         if self.cutmix + self.mixup > 1:
             raise ValueError("--cutmix and --mixup are shares of the images: at most 1 in sum")
+        if self.kinds and (self.distill or self.head_epochs):
+            raise ValueError("--kinds cannot be combined with --distill, and needs --head_epochs 0")
         if self.unfreeze != "all" and not self.unfreeze.isdecimal():
             raise ValueError(f"--unfreeze takes 'all' or a number of layers, not {self.unfreeze!r}")
         steps = self.checkpointing_steps

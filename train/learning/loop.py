@@ -81,7 +81,8 @@ def start_phase(state: TrainState, number: int) -> Phase:
     epochs, lr = (config.head_epochs, config.head_lr) if head else (config.finetune_epochs, config.finetune_lr)
     sizes = config.sizes or [model.config.input_size]
     frozen = trainable_layers(model, 0 if head else config.unfreeze)
-    net = Logits(model, 0 if head else state.samples.num_targets).to(accelerator.device)
+    net = Logits(model, 0 if head else state.samples.num_targets, not head and state.samples.kinds)
+    net = net.to(accelerator.device)
     optimizer = make_optimizer(config, [p for p in net.parameters() if p.requires_grad], lr)
     batches = math.ceil(len(state.samples) / (config.per_device_train_batch_size * accelerator.num_processes))
     scheduler = make_scheduler(config, optimizer, math.ceil(batches / config.gradient_accumulation_steps) * epochs)
@@ -169,7 +170,7 @@ def run_epoch(state: TrainState, phase: Phase) -> bool:
 def backward(state: TrainState, phase: Phase, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Adds the gradients of one batch; returns its loss, without gradients and still on its device."""
     with state.accelerator.autocast():
-        loss = training_loss(phase.net(pixels).float(), labels, state.config.distill)
+        loss = training_loss(phase.net(pixels).float(), labels, state.config)
     state.accelerator.backward(loss / state.config.gradient_accumulation_steps)
     return loss.detach()
 

@@ -50,8 +50,9 @@ def set_up(config: TrainConfig, check_publishing: Callable[[TrainConfig], None])
     train, validation = load_data(config)
     length = config.samples_per_epoch or sum(len(data) for _, data in train)
     samples = BalancedTrainDataset(
-        train, model.config, length, config.seed, config.per_device_train_batch_size, config.distill > 0
-    )
+        train, model.config, length, config.seed, config.per_device_train_batch_size,
+        distill=config.distill > 0, kinds=config.kinds > 0,
+    )  # fmt: skip
     log.info("training images %s, validation %s, %d samples an epoch, %d process(es) on %s",
              [len(data) for _, data in train], [len(data) for _, data in validation], length,
              accelerator.num_processes, accelerator.device)  # fmt: skip
@@ -88,12 +89,16 @@ def load_data(config: TrainConfig) -> tuple[list[tuple[Source, Dataset]], list[t
         SystemExit: A data set cannot be loaded, or has no training split.
     """
     max_train, max_eval = (config.max_train_samples, config.max_eval_samples) if config.streaming else (None, None)
-    train = [(source, load_source(source, config.train_split, max_train, config.seed)) for source in config.data]
+    train = [
+        (source, load_source(source, source.split or config.train_split, max_train, config.seed))
+        for source in config.data
+    ]
     if missing := [source.path for source, data in train if data is None]:
         raise SystemExit(f"no split '{config.train_split}' in {', '.join(missing)}")
     validation = [
         (source, load_source(source, config.validation_split, max_eval, config.seed, strict=False))
         for source in config.data
+        if not source.split
     ]
     train = [(source, limit(data, config.max_train_samples, config.seed)) for source, data in train]
     validation = [(source, data) for source, data in validation if data is not None]

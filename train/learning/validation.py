@@ -11,9 +11,12 @@ from sklearn.metrics import roc_auc_score
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from fakedet.network.settings import KINDS
 from fakedet.network.views import make_views
 from train.data.loading import Source, Unreadable, read_rgb
 from train.learning.config import TrainConfig
+
+KIND_LEVELS = (1, 2, 3, 4)  # stages of the backbone; the first is the largest, and tells little
 
 
 class Logits(torch.nn.Module):
@@ -23,35 +26,59 @@ class Logits(torch.nn.Module):
         num_targets: Distillation targets per image (see distill_features.py). If above 0, the result is
             (N, 1 + num_targets): z, then the output of an auxiliary linear layer on the pooled features. That layer is
             used in training only and is not saved with the model.
+        kinds: Whether the result is (N, 1 + K): z, then the raw outputs of an auxiliary layer that tells K kinds of
+            picture from mean and deviation of the channels of four stages, and is not saved either.
     """
 
-    def __init__(self, model, num_targets: int = 0):
+    def __init__(self, model, num_targets: int = 0, kinds: bool = False):
         super().__init__()
-        self.model = model
+        self.model, self.kind_head = model, None
+        if kinds:
+            width = 2 * sum(model.backbone.feature_info[level]["num_chs"] for level in KIND_LEVELS)
+            self.kind_head = torch.nn.Sequential(
+                torch.nn.BatchNorm1d(width, affine=False), torch.nn.Linear(width, len(KINDS))
+            )
         self.distill_head = torch.nn.Linear(model.backbone.num_features, num_targets) if num_targets else None
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         if inputs.ndim == 2:
             return self.model.head(inputs)
-        pooled = self.model.pooled(inputs.contiguous(memory_format=torch.channels_last))[1]
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if self.kind_head is not None:
+            _, pooled, levels = self.model.pooled_with_levels(inputs, KIND_LEVELS)
+            return torch.cat((self.model.head(pooled)[:, None], self.kind_head(torch.cat(levels, 1))), 1)
+        pooled = self.model.pooled(inputs)[1]
         z = self.model.head(pooled)
         return z if self.distill_head is None else torch.cat((z[:, None], self.distill_head(pooled)), 1)
 
 
-def training_loss(outputs: torch.Tensor, labels: torch.Tensor, distill: float) -> torch.Tensor:
-    """Cross-entropy of z, plus the weighted squared error of the distillation targets.
+def training_loss(outputs: torch.Tensor, labels: torch.Tensor, config: TrainConfig) -> torch.Tensor:
+    """Cross-entropy of z, plus the weighted squared error of the distillation targets or cross-entropy of the kinds.
 
     Args:
         outputs: Of `Logits`, (N,) or (N, 1 + T).
         labels: (N,) in 0..1, or (N, 2 + T): label, share of the image that has targets, targets. The targets are
-            ignored where `outputs` has z only, in the head's phase.
-        distill: Weight of the squared error, which is averaged over the T targets.
+            ignored where `outputs` has z only, in the head's phase. With kinds, (N, 2 + K) of `kind_target`.
+        config: Has the weights `distill`, of the squared error averaged over the T targets, and `kinds`.
     """
     if outputs.ndim == 1:
         labels = labels if labels.ndim == 1 else labels[:, 0]
         return torch.nn.functional.binary_cross_entropy_with_logits(outputs, labels)
+    if config.kinds:
+        return kinds_loss(outputs, labels, config.kinds)
     cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(outputs[:, 0], labels[:, 0])
-    return cross_entropy + distill * (labels[:, 1] * (outputs[:, 1:] - labels[:, 2:]).square().mean(1)).mean()
+    return cross_entropy + config.distill * (labels[:, 1] * (outputs[:, 1:] - labels[:, 2:]).square().mean(1)).mean()
+
+
+def kinds_loss(outputs: torch.Tensor, labels: torch.Tensor, weight: float) -> torch.Tensor:
+    """Cross-entropy of z over the images of a class, plus the weighted cross-entropy of the kinds.
+
+    An image that was mixed with a graphic counts for the kinds only.
+    """
+    of_class = (labels[:, 1] > 0.999).float()
+    z = torch.nn.functional.binary_cross_entropy_with_logits(outputs[:, 0], labels[:, 0], of_class, reduction="sum")
+    kinds = torch.nn.functional.cross_entropy(outputs[:, 1:], labels[:, 2:])
+    return z / of_class.sum().clamp(min=1) + weight * kinds
 
 
 class EvalViews(torch.utils.data.Dataset):
