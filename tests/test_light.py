@@ -172,7 +172,7 @@ def test_stored_bfloat16_is_widened_exactly():
     from fakedet.hub import weights
 
     values = torch.linspace(-3, 3, 17).to(torch.bfloat16)
-    np.testing.assert_array_equal(weights.read(save({"a": values}))["a"], values.float().numpy())
+    np.testing.assert_array_equal(weights.Tensors(save({"a": values}))["a"], values.float().numpy())
 
 
 def specifiers(lines: list[str]) -> set[str]:

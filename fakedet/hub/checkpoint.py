@@ -18,8 +18,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fakedet.network import graph
 from fakedet.network.settings import Settings
 
@@ -45,7 +43,8 @@ class Checkpoint:
 
     Attributes:
         settings: Of config.json.
-        weights: Tensors by name; floats are float32.
+        weights: Tensors by name; floats are float32. One that holds values that are not finite raises a ModelError
+            when it is asked for.
         id: Hub id, folder name, or "bundled".
         revision: Commit sha on the Hub, else None.
         sha256: Of the weights file, hex.
@@ -54,7 +53,7 @@ class Checkpoint:
     """
 
     settings: Settings
-    weights: dict[str, np.ndarray]
+    weights: weights.Tensors
     id: str
     revision: str | None
     sha256: str
@@ -64,7 +63,7 @@ class Checkpoint:
     @property
     def parameters(self) -> int:
         """How many numbers were learned; the statistics of batch normalisation are not counted."""
-        return sum(value.size for key, value in self.weights.items() if not key.endswith(BUFFERS))
+        return sum(self.weights.size(key) for key in self.weights if not key.endswith(BUFFERS))
 
     @cached_property
     def model(self) -> FakeDetForImageClassification:
@@ -158,7 +157,7 @@ def load_folder(folder: Path, id: str, revision: str | None, note: str) -> Check
         from .torch_model import check_shapes
 
         check_shapes(header, settings)
-    checkpoint = Checkpoint(settings, weights.read(data), id, revision, sha256, folder, note)
+    checkpoint = Checkpoint(settings, weights.Tensors(data), id, revision, sha256, folder, note)
     if not with_graphs:
         require_torch("a checkpoint without an ONNX graph of its weights")
         checkpoint.model  # builds and checks the network

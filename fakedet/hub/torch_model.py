@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
@@ -31,7 +33,7 @@ def check_shapes(stored: weights.Header, settings: Settings) -> None:
     weights.check_header(stored, expected, settings.backbone)
 
 
-def build_model(settings: Settings, tensors: dict[str, np.ndarray]) -> FakeDetForImageClassification:
+def build_model(settings: Settings, tensors: Mapping[str, np.ndarray]) -> FakeDetForImageClassification:
     """The network in float32 and eval mode.
 
     Raises:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from safetensors import SafetensorError, deserialize
@@ -77,27 +79,52 @@ def check_head(stored: Header, settings: Settings) -> None:
         raise ModelError(f"{NAME} holds a tensor of another type than weights have, {min(wrong)[:100]}")
 
 
-def read(data: bytes) -> dict[str, np.ndarray]:
-    """The tensors of a safetensors file; floats as float32, which loses nothing.
+class Tensors(Mapping):
+    """The tensors of a safetensors file by name; floats as float32, which loses nothing.
+
+    A tensor is converted when it is first asked for: one picture needs one of two networks.
 
     Args:
         data: A file whose header was checked.
 
     Raises:
-        ModelError: It is corrupt, or holds values that are not finite.
+        ModelError: It is corrupt; when a tensor is asked for: it holds values that are not finite.
     """
-    try:
-        stored = deserialize(data)
-    except SafetensorError as error:
-        raise ModelError(f"{NAME} is corrupt: {error}") from None
-    tensors = {}
-    for key, row in stored:
-        values = np.frombuffer(row["data"], FLOATS.get(row["dtype"], np.int64)).reshape(row["shape"])
-        if row["dtype"] == "BF16":  # the upper half of a float32
-            values = (values.astype(np.uint32) << 16).view(np.float32)
-        if row["dtype"] in FLOATS:
-            values = values.astype(np.float32)
-            if not np.isfinite(values).all():
-                raise ModelError(f"{NAME} holds values that are not finite, in {key}")
-        tensors[key] = values
-    return tensors
+
+    def __init__(self, data: bytes):
+        try:
+            self._stored = dict(deserialize(data))
+        except SafetensorError as error:
+            raise ModelError(f"{NAME} is corrupt: {error}") from None
+        self._read: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self._read:
+            self._read[key] = as_array(key, self._stored[key])
+        return self._read[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def size(self, key: str) -> int:
+        """How many numbers a tensor holds."""
+        return math.prod(self._stored[key]["shape"])
+
+
+def as_array(key: str, stored: dict) -> np.ndarray:
+    """A tensor that safetensors has read.
+
+    Raises:
+        ModelError: It holds values that are not finite.
+    """
+    values = np.frombuffer(stored["data"], FLOATS.get(stored["dtype"], np.int64)).reshape(stored["shape"])
+    if stored["dtype"] == "BF16":  # the upper half of a float32
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    if stored["dtype"] in FLOATS:
+        values = values.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise ModelError(f"{NAME} holds values that are not finite, in {key}")
+    return values

@@ -58,11 +58,6 @@ class OnnxRuntime:
         except ImportError:
             raise RuntimeUnavailable("onnxruntime is not installed (pip install onnxruntime)") from None
         self.threads = threads or usable_cpus()
-        self.weights = {
-            key: onnxruntime.OrtValue.ortvalue_from_numpy(value)  # shares the memory of the array
-            for key, value in checkpoint.weights.items()
-            if not key.endswith("num_batches_tracked")
-        }
         self.config = checkpoint.settings
         self.sessions: dict[int, onnxruntime.InferenceSession] = {}
         self._checkpoint, self._lock = checkpoint, threading.Lock()
@@ -122,10 +117,15 @@ class OnnxRuntime:
             return self.config.tells_families(side)
         return name.startswith("tiny.") == self.config.for_tiny_network(side)
 
-    def _options(self, names: list[str]):
-        """Settings of a session that needs exactly the weights of these names."""
+    def _options(self, side: int):
+        """Settings of a session for views of this size, with exactly the weights that it needs."""
+        from onnxruntime import OrtValue
+
+        stored = self._checkpoint.weights
+        names = [name for name in stored if not name.endswith("num_batches_tracked") and self._is_used(name, side)]
         options = session_options(self.threads)
-        options.add_external_initializers(names, [self.weights[name] for name in names])
+        values = [OrtValue.ortvalue_from_numpy(stored[name]) for name in names]  # shares the memory of the array
+        options.add_external_initializers(names, values)
         return options
 
     def _load(self, data: bytes, weights: str, side: int):
@@ -138,8 +138,8 @@ class OnnxRuntime:
 
         if len(data) > graph.MAX_BYTES:
             raise RuntimeUnavailable("it is too large for a graph of fakedet")
+        options = self._options(side)
         try:
-            options = self._options([name for name in self.weights if self._is_used(name, side)])
             session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             facts = json.loads(session.get_modelmeta().custom_metadata_map[graph.KEY])
         except Exception as error:  # onnxruntime has many types of its own
