@@ -21,6 +21,7 @@ from fakedet.scan.table import flat
 from fakedet.web.answer import verdict_card
 from train.attribution import kind_head
 from train.data.graphics import charts, documents, pages, scenes
+from train.data.kinds import DRAWING, GRAPHIC
 from train.make_graphics import HELD_OUT, content_of, styles
 
 ALL = ["photo", "graphic", "drawing"]
@@ -155,4 +156,4 @@ def test_make_graphics_writes_a_file_that_kinds_reads(tmp_path):
     assert done.returncode == 0, done.stderr
     table = pd.read_parquet(tmp_path / "train.parquet")
     assert len(table) == 28 and set(table["label"]) == {-1}
-    assert set(table["content"]) <= set(kind_head.GRAPHIC + kind_head.DRAWING)
+    assert set(table["content"]) <= set(GRAPHIC + DRAWING)
