@@ -13,7 +13,7 @@ from test_finetune import TINY, make_data
 from torch.utils.data import DataLoader
 
 from fakedet.network.configuration import FakeDetConfig
-from train.data.augment import PRESETS, augment
+from train.data.augment import PRESETS, Augment, augment
 from train.data.loading import Source
 from train.data.mix import make_mix
 from train.data.sampling import BalancedTrainDataset, sample_weights
@@ -140,3 +140,10 @@ def test_training_sees_what_scoring_sees():
     assert (
         min(spreads) > 0.3 and 6 <= sum(value > 0.6 for value in spreads) <= 18
     )  # two thirds of the width, half as often
+
+
+def test_sharpening_raises_contrast_at_edges():
+    half = Image.new("RGB", (64, 64), (100, 100, 100))
+    half.paste((150, 150, 150), (32, 0, 64, 64))
+    sharp = augment(half, np.random.default_rng(0), Augment(sharpen=1.0, flip=0.0))
+    assert np.asarray(sharp).max() > 155 and np.asarray(sharp).min() < 95

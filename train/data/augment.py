@@ -29,6 +29,7 @@ class Augment:
         untouched: Share of images that are only flipped; the others go through every step at its own odds.
         rescale: Odds of resizing by a factor from `scale_range` (log-uniform) with a random kernel.
         blur: Odds of a Gaussian blur of 0.2 to 1.5 pixels.
+        sharpen: Odds of an unsharp mask of 1 to 3 pixels and up to 150 %, as web sites apply to smaller copies.
         noise: Odds of Gaussian noise of 1 to 8 grey levels.
         jpeg: Odds of one round of JPEG or WebP at `quality_range`; a second round follows half as often.
         rotate: Odds of a rotation by up to 8 degrees.
@@ -44,6 +45,7 @@ class Augment:
     rescale: Odds = 0.0
     scale_range: tuple[Scale, Scale] = (0.4, 1.3)
     blur: Odds = 0.0
+    sharpen: Odds = 0.0
     noise: Odds = 0.0
     jpeg: Odds = 0.0
     quality_range: tuple[Quality, Quality] = (30, 98)
@@ -102,6 +104,8 @@ def augment(image: Image.Image, rng: np.random.Generator, settings: Augment) -> 
         image = ImageEnhance.Contrast(image).enhance(rng.uniform(0.8, 1.2))
     if rng.random() < settings.blur:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.5)))
+    if settings.sharpen and rng.random() < settings.sharpen:
+        image = image.filter(ImageFilter.UnsharpMask(rng.uniform(1, 3), int(rng.uniform(40, 150)), 2))
     if rng.random() < settings.noise:
         pixels = np.asarray(image, np.float32) + rng.normal(0, rng.uniform(1, 8), (*image.size[::-1], 3))
         image = Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
