@@ -75,11 +75,11 @@ def recheck(
         p_fake = calibration.p_fake(logit)
         check = checks[index] = checks[index] or {"stable": True, "first_verdict": first, "copies": []}
         check["copies"].append({"copy": name, "p_fake": round(p_fake, 6), "verdict": calibration.classify(p_fake)})
-        check["stable"] &= not changes_verdict(first, p_fake, calibration, rule(name, config))
+        check["stable"] &= not changes_verdict(first, p_fake, calibration, rule_of(name, config))
     return checks
 
 
-def rule(name: str, config: Settings) -> str:
+def rule_of(name: str, config: Settings) -> str:
     """What counts as a change for the copy of this name, as `changes_verdict` takes it."""
     return "verdict" if name == GREY else config.stability_flip
 
@@ -109,7 +109,7 @@ def unstable_note(stability: dict, calibration: Calibration, config: Settings) -
     changed = [
         f"{copy['copy']}: {copy['p_fake']:.0%} AI-generated".replace("%", " %")
         for copy in stability["copies"]
-        if changes_verdict(verdict, copy["p_fake"], calibration, rule(copy["copy"], config))
+        if changes_verdict(verdict, copy["p_fake"], calibration, rule_of(copy["copy"], config))
     ]
     first = "AI-generated" if verdict == "fake" else "like a photograph"
     return (

@@ -93,25 +93,26 @@ class Tensors(Mapping):
 
     def __init__(self, data: bytes):
         try:
-            self._stored = dict(deserialize(data))
+            self._tensors: dict[str, dict | np.ndarray] = dict(deserialize(data))
         except SafetensorError as error:
             raise ModelError(f"{NAME} is corrupt: {error}") from None
-        self._read: dict[str, np.ndarray] = {}
 
     def __getitem__(self, key: str) -> np.ndarray:
-        if key not in self._read:
-            self._read[key] = as_array(key, self._stored[key])
-        return self._read[key]
+        tensor = self._tensors[key]
+        if isinstance(tensor, dict):  # as stored; its bytes are given up
+            tensor = self._tensors[key] = as_array(key, tensor)
+        return tensor
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._stored)
+        return iter(self._tensors)
 
     def __len__(self) -> int:
-        return len(self._stored)
+        return len(self._tensors)
 
     def size(self, key: str) -> int:
         """How many numbers a tensor holds."""
-        return math.prod(self._stored[key]["shape"])
+        tensor = self._tensors[key]
+        return math.prod(tensor["shape"] if isinstance(tensor, dict) else tensor.shape)
 
 
 def as_array(key: str, stored: dict) -> np.ndarray:
