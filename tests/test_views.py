@@ -59,7 +59,7 @@ def test_views_of_the_whole_image_come_before_crops():
     views = make_views(picture, config)
     assert len(views.boxes) == 9
     assert views.boxes[:3] == ((300, 0, 600, 300), (0, 0, 300, 300), (600, 0, 900, 300))
-    small = picture.resize((192, 64), Image.Resampling.BICUBIC, reducing_gap=2.0).crop((64, 0, 128, 64))
+    small = picture.resize((192, 64), Image.Resampling.BICUBIC, reducing_gap=1.5).crop((64, 0, 128, 64))
     np.testing.assert_allclose(views.pixels[0], channels_first(small), atol=1e-6)
     np.testing.assert_allclose(views.pixels[3], channels_first(picture.crop(views.boxes[3])), atol=1e-6)
     assert make_views(picture, config, max_views=1).boxes == views.boxes[:1]

@@ -16,7 +16,7 @@ from fakedet.network.settings import KINDS
 from train.attribution.family_head import stored_as_half
 from train.data.kinds import kind_of
 
-LEVELS = (0, 1, 2, 3)  # of EfficientNet-B0: 16, 24, 40 and 112 channels; later ones tell fewer (train/EXPERIMENTS.md)
+LEVELS = (0, 1, 2, 3, 4)  # of EfficientNet-B0: 16, 24, 40, 112 and 320 channels
 Head = tuple[np.ndarray, np.ndarray]  # weight (3, C), bias (3,)
 
 
