@@ -43,7 +43,8 @@ def describe_views(config: Settings) -> str:
     shrunk = f"the image with its short side shrunk to at most {round(config.crop_scale * side)} pixels"
     crops = f"crops of {shrunk}" if config.crop_scale else "crops at native resolution"
     if config.whole_views:
-        text = f"up to {config.whole_views} views of the whole image with its short side shrunk to {side} pixels, and "
+        count = "one view" if config.whole_views == 1 else f"up to {config.whole_views} views"
+        text = f"{count} of the whole image with its short side shrunk to {side} pixels, and "
         text += f"{crops}; at most {config.max_views} views"
     else:
         text = f"at most {config.max_views} {crops}"
