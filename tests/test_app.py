@@ -6,7 +6,7 @@ import hashlib
 import json
 
 import pytest
-from conftest import ARTIFACTS, photo_like
+from conftest import ARTIFACTS, ROOT, photo_like
 from gradio_client import Client, handle_file
 from PIL.PngImagePlugin import PngInfo
 
@@ -27,10 +27,12 @@ def answered(page, photo):
 
 
 @pytest.mark.browser
-def test_uploaded_picture_is_answered_in_words_first(answered, photo, detector):
-    verdict = detector.predict(photo)
-    assert answered.inner_text("#answer h2") == verdict.headline
-    bars = answered.inner_text("#bars")
+def test_uploaded_picture_is_answered_in_words_first(page, detector):
+    photo = ROOT / "examples" / "images" / "photo_china.jpg"
+    give(page, photo)
+    page.wait_for_selector(CARD)
+    assert page.inner_text("#answer h2") == detector.predict(photo).headline
+    bars = page.inner_text("#bars")
     assert "AI-generated" in bars and "Photograph" in bars and "%" in bars
 
 

@@ -20,10 +20,13 @@ from fakedet.stability import degraded_copies, jpeg_copy, recheck, unstable_note
 
 
 def tuned(detector: Detector, bias: float, **settings) -> Detector:
-    """The bundled network with another bias, no unsure band and no copy without colour, whatever it has itself."""
+    """The bundled network with another bias, no unsure band and no copy without colour, whatever it has itself.
+
+    Nothing counts as a drawing, which the made picture of these tests might be taken for.
+    """
     checkpoint = detector.checkpoint
     plain = {"calibration_temperature": 1.0, "calibration_bias": bias, "unsure_band": [0.5, 0.5]}
-    plain["stability_grey"] = False
+    plain |= {"stability_grey": False, "kind_threshold": 1.0}
     return Detector(replace(checkpoint, settings=replace(checkpoint.settings, **plain | settings)))
 
 
