@@ -44,6 +44,7 @@ class WorkerProcess:
     Args:
         module: Module whose `main` calls `serve`, for example "fakedet.sandbox.worker".
         options: Keyword arguments of `main`, as JSON.
+        variables: Of its environment, beside those that every worker gets.
 
     Attributes:
         process: The process.
@@ -53,7 +54,7 @@ class WorkerProcess:
         RuntimeError: The worker does not start.
     """
 
-    def __init__(self, module: str, options: dict[str, Any]):
+    def __init__(self, module: str, options: dict[str, Any], variables: dict[str, str] | None = None):
         environment = {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
         if signers := current_path():  # the worker is not told where the cache lies
             environment[TRUST_VARIABLE] = str(signers)
@@ -64,7 +65,7 @@ class WorkerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment | {"OPENBLAS_NUM_THREADS": "1"},
+            env=environment | {"OPENBLAS_NUM_THREADS": "1"} | (variables or {}),
             bufsize=0,
         )
         for pipe in (self.process.stdin, self.process.stdout):

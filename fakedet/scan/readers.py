@@ -17,6 +17,8 @@ from .sources import Item
 MAX_USES = 20_000  # pictures until a worker is replaced, so that leaks of C libraries do not add up
 MEMORY_MB, SECONDS = 1500, 20
 _MAX_CROP_BYTES = 2**28
+# glibc would give the memory of each large picture back to the system, and fetch it again for the next one.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20)}
 
 Reply = tuple[dict[str, Any], bytes]  # header and crops, see worker.py
 
@@ -25,7 +27,7 @@ class ScanWorker(WorkerProcess):
     """One decoding worker; `config` holds what `views.cut` reads, as plain values."""
 
     def __init__(self, config: dict[str, Any]):
-        super().__init__("fakedet.scan.worker", {"memory_mb": MEMORY_MB, "config": config})
+        super().__init__("fakedet.scan.worker", {"memory_mb": MEMORY_MB, "config": config}, KEEP_MEMORY)
 
     def decode(self, item: Item, limits: Limits, provenance: bool) -> Reply:
         """Decode and cut one picture.
