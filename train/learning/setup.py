@@ -93,8 +93,9 @@ def load_data(config: TrainConfig) -> tuple[list[tuple[Source, Dataset]], list[t
         (source, load_source(source, source.split or config.train_split, max_train, config.seed))
         for source in config.data
     ]
-    if missing := [source.path for source, data in train if data is None]:
-        raise SystemExit(f"no split '{config.train_split}' in {', '.join(missing)}")
+    if missing := [source for source, data in train if data is None]:
+        splits = " or ".join(dict.fromkeys(f"'{source.split or config.train_split}'" for source in missing))
+        raise SystemExit(f"no split {splits} in {', '.join(source.path for source in missing)}")
     validation = [
         (source, load_source(source, config.validation_split, max_eval, config.seed, strict=False))
         for source in config.data
