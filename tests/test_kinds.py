@@ -25,6 +25,7 @@ from train.data.kinds import DRAWING, GRAPHIC
 from train.make_graphics import HELD_OUT, content_of, styles
 
 ALL = ["photo", "graphic", "drawing"]
+POOLED = 5  # the number after that of the last stage
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -79,9 +80,10 @@ def test_a_row_of_a_scan_has_the_kind(tmp_path):
     assert row["kind"] == "drawing" and row["p_photo"] < 0.1
 
 
-def test_both_runtimes_tell_the_same_kinds_beside_families_and_none_of_tiny_views(tmp_path):
+@pytest.mark.parametrize("levels", [[0, 2], [1, POOLED]])
+def test_both_runtimes_tell_the_same_kinds_beside_families_and_none_of_tiny_views(tmp_path, levels):
     torch.manual_seed(1)
-    model = network(families=THREE, kinds=ALL, kind_levels=[0, 2], tiny_side=48, tiny_input_size=32, tiny_network=True)
+    model = network(families=THREE, kinds=ALL, kind_levels=levels, tiny_side=48, tiny_input_size=32, tiny_network=True)
     checkpoint = hub.load_checkpoint(hub.save_checkpoint(model, tmp_path))
     fast, slow = OnnxRuntime(checkpoint), TorchRuntime(checkpoint.model)
     for side, count in ((64, 4), (32, 2)):

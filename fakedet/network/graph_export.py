@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from .graph import INPUT, KEY, VERSION, check_input, outputs
-from .model import FakeDetForImageClassification, mean_and_deviation
+from .model import FakeDetForImageClassification, kind_features
 
 OPSET = 17
 
@@ -43,6 +43,8 @@ class _Network(nn.Module):
         self.levels = list(model.config.kind_levels) if model.config.tells_kinds(side) else None
         if self.levels is not None:
             self.kind = model.kind
+            stages = len(layers.backbone.feature_info)
+            self.levels, self.reads_pooled = [own for own in self.levels if own < stages], max(self.levels) >= stages
         self.layers = (layers.backbone, layers.fc1, layers.fc2)  # a tuple registers no modules, so the names above stay
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -61,7 +63,7 @@ class _Network(nn.Module):
         if self.tells_families:
             results.append(self.family(pooled))
         if self.levels is not None:
-            parts = [part for own in maps for part in mean_and_deviation(own)]
+            parts = kind_features(maps, pooled if self.reads_pooled else None)
             results.append(self.kind(torch.cat(parts, 1)))
         return tuple(results)
 

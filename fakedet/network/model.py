@@ -85,6 +85,12 @@ def mean_and_deviation(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return mean.flatten(1), (power - mean * mean).clamp(min=1e-12).sqrt().flatten(1)
 
 
+def kind_features(maps: list[torch.Tensor], pooled: torch.Tensor | None) -> list[torch.Tensor]:
+    """What the layer of the kinds reads: mean and deviation of each map's channels, and the pooled features, if any."""
+    levels = [part for own in maps for part in mean_and_deviation(own)]
+    return levels if pooled is None else [*levels, pooled]
+
+
 class TinyNetwork(Layers, nn.Module):
     """The separate network of tiny images."""
 
@@ -107,8 +113,10 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
         if config.families:
             self.family = nn.Linear(self.backbone.num_features, len(config.families))
         if config.kinds:
-            levels = [self.backbone.feature_info[level]["num_chs"] for level in config.kind_levels]
-            self.kind = nn.Linear(2 * sum(levels), len(config.kinds))
+            stages, widths = self.backbone.feature_info, []
+            for level in config.kind_levels:
+                widths.append(2 * stages[level]["num_chs"] if level < len(stages) else self.backbone.num_features)
+            self.kind = nn.Linear(sum(widths), len(config.kinds))
         if config.tiny_network:
             self.tiny = TinyNetwork(config)
         self.post_init()
@@ -145,11 +153,15 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
     def pooled_with_levels(
         self, pixels: torch.Tensor, stages: tuple[int, ...] | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-        """As `pooled`, with mean and deviation (N, C) of the channels of each of stages, by default `kind_levels`."""
+        """As `pooled`, with mean and deviation (N, C) of the channels of each of stages, by default `kind_levels`.
+
+        The number that follows the last stage's stands for the pooled features.
+        """
         stages = self.config.kind_levels if stages is None else stages
-        features, maps = self.backbone.forward_intermediates(pixels, indices=list(stages))
-        levels = [part for own in maps for part in mean_and_deviation(own)]
-        return features, features.mean(dim=(2, 3)), levels
+        own = [stage for stage in stages if stage < len(self.backbone.feature_info)]
+        features, maps = self.backbone.forward_intermediates(pixels, indices=own)
+        pooled = features.mean(dim=(2, 3))
+        return features, pooled, kind_features(maps, pooled if len(own) < len(stages) else None)
 
     def score_mixed(self, pixels: torch.Tensor, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits and maps of `score` for a batch that mixes both view sizes.

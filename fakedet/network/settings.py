@@ -104,7 +104,7 @@ class Settings:
         kinds: Names of the kinds of picture of the third output: "photo" first, which means photo-like, made by a
             camera or by a generator, then what is no photograph. Empty: there is no such output. Tiny images have none.
         kind_levels: Stages of the backbone, as timm's `forward_intermediates` counts them, of whose channels the third
-            output reads mean and deviation.
+            output reads mean and deviation; the number after the last stage's stands for the pooled features.
         kind_threshold: A picture counts as no photograph if P("photo") is at most 1 minus this, 0..1.
 
     Raises:
