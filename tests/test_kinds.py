@@ -136,7 +136,7 @@ def test_writing_the_layer_leaves_every_other_weight_as_it_is(tmp_path):
     model = network(families=THREE)
     before = model.state_dict()
     folder = hub.save_checkpoint(model, tmp_path)
-    width = 2 * sum(model.backbone.feature_info[at]["num_chs"] for at in kind_head.LEVELS)
+    width = kind_head.width(model)
     kind_head.write(hub.load_checkpoint(folder), (np.ones((3, width), np.float32), np.zeros(3, np.float32)), 0.9)
     loaded = hub.load_checkpoint(folder)
     after = loaded.model.state_dict()

@@ -4,8 +4,8 @@
     python train/kinds.py --model runs/mine/best --data data/catalogue --graphics data/catalogue data/graphics_made
     python train/export.py --model runs/mine/best
 
-The layer is linear and reads the frozen network, so that no score changes: mean and deviation of the channels of all
-five stages, of the view that shows the whole picture. It is fitted on the split graphics_train of each folder of
+The layer is linear and reads the frozen network, so that no score changes: mean and deviation of the channels of the
+last three stages, and the pooled features, of the view that shows the whole picture. It is fitted on the split graphics_train of each folder of
 --graphics (or train, where there is none), and on photographs and AI-generated pictures of the split train of --data;
 AI-made art counts as drawn. Pictures come in the three tiers of an evaluation by turns. Regularisation and threshold
 are chosen on graphics_validation and on the split validation of --data, so that at most --photographs of the
@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--data", required=True, help="folder with train.parquet and validation.parquet, photographs and AI-generated")
     add("--graphics", nargs="+", required=True, help="folders with graphics_SPLIT.parquet or SPLIT.parquet")
     add("--per_source", type=int, default=6, help="photographs, and AI-generated pictures, of each source for training")
-    add("--photographs", type=float, default=0.008, help="share of photographs that may count as none, 0..1")
+    add("--photographs", type=float, default=0.006, help="share of photographs that may count as none, 0..1")
     add("--generated", type=float, default=0.015, help="the same for AI-generated pictures that are not drawn")
     add("--strengths", type=float, nargs="+", default=[1e-3, 3e-3, 1e-2, 3e-2], help="values of C to try")
     add("--seed", type=int, default=0, help="of the choice of pictures")

@@ -16,7 +16,7 @@ from fakedet.network.settings import KINDS
 from train.attribution.family_head import stored_as_half
 from train.data.kinds import kind_of
 
-LEVELS = (0, 1, 2, 3, 4)  # of EfficientNet-B0: 16, 24, 40, 112 and 320 channels
+LEVELS = (2, 3, 4, 5)  # of EfficientNet-B0: stages of 40, 112 and 320 channels, and the 1,280 pooled features
 Head = tuple[np.ndarray, np.ndarray]  # weight (3, C), bias (3,)
 
 
@@ -38,10 +38,17 @@ class Pictures:
         return self.table["content"].map(kind_of).to_numpy()
 
 
+def width(model: FakeDetForImageClassification) -> int:
+    """Numbers that the layer reads of a picture: twice the channels of each stage of LEVELS, and the pooled features."""
+    stages = model.backbone.feature_info
+    return sum(2 * stages[at]["num_chs"] if at < len(stages) else model.backbone.num_features for at in LEVELS)
+
+
 def fit(pictures: Pictures, strength: float) -> Head:
     """Multinomial logistic regression on standardised features, folded into a linear layer on the raw features.
 
-    Every kind weighs the same, and so does every source within it.
+    Every kind weighs the same, so does every content within it (memes as much as charts), and small sources count for
+    more than their pictures.
 
     Args:
         strength: scikit-learn's C, the inverse of the regularisation.
@@ -52,6 +59,8 @@ def fit(pictures: Pictures, strength: float) -> Head:
     middle, spread = pictures.features.mean(0), pictures.features.std(0) + 1e-4
     group = pd.Series(list(zip(truth, source, strict=True)))
     weight = 1 / np.sqrt(group.map(group.value_counts()).to_numpy())
+    content = pictures.table["content"].where(truth > 0, KINDS[0]).to_numpy()
+    weight /= pd.Series(weight).groupby([truth, content]).transform("sum").to_numpy()
     weight *= len(truth) / 3 / np.bincount(truth, weight, 3)[truth]
     model = LogisticRegression(C=strength, max_iter=400, tol=1e-3)
     model.fit((pictures.features - middle) / spread, truth, weight)
