@@ -5,12 +5,13 @@
     python train/export.py --model runs/mine/best
 
 The layer is linear and reads the frozen network, so that no score changes: mean and deviation of the channels of the
-last three stages, and the pooled features, of the view that shows the whole picture. It is fitted on the split graphics_train of each folder of
---graphics (or train, where there is none), and on photographs and AI-generated pictures of the split train of --data;
-AI-made art counts as drawn. Pictures come in the three tiers of an evaluation by turns. Regularisation and threshold
-are chosen on graphics_validation and on the split validation of --data, so that at most --photographs of the
-photographs and --generated of the AI-generated ones count as no photograph. With --test, the splits graphics_test and
-test are reported too: score them once. `kinds` in a training config teaches the stages to tell kinds (train/README.md).
+last three stages, and the pooled features, of the view that shows the whole picture. It is fitted on the split
+graphics_train of each folder of --graphics (or train, where there is none), and on photographs and AI-generated
+pictures of the split train of --data; AI-made art counts as drawn. Pictures come in the three tiers of an evaluation by
+turns. Regularisation and threshold are chosen on graphics_validation and on the split validation of --data, so that at
+most --photographs of the photographs and --generated of the AI-generated ones count as no photograph. With --test, the
+splits graphics_test and test are reported too: score them once. `kinds` in a training config teaches the stages to tell
+kinds (train/README.md).
 """
 
 from __future__ import annotations

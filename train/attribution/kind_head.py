@@ -39,7 +39,7 @@ class Pictures:
 
 
 def width(model: FakeDetForImageClassification) -> int:
-    """Numbers that the layer reads of a picture: twice the channels of each stage of LEVELS, and the pooled features."""
+    """Numbers that the layer reads of a picture: twice the channels of each stage of LEVELS, and pooled features."""
     stages = model.backbone.feature_info
     return sum(2 * stages[at]["num_chs"] if at < len(stages) else model.backbone.num_features for at in LEVELS)
 
