@@ -15,6 +15,7 @@ from family_material import THREE, detector_of, network, picture
 
 from fakedet import FakeDetConfig, summary
 from fakedet.hub import checkpoint as hub
+from fakedet.network.model import level_width
 from fakedet.network.onnx_runtime import OnnxRuntime
 from fakedet.network.torch_runtime import TorchRuntime
 from fakedet.scan.table import flat
@@ -136,7 +137,7 @@ def test_writing_the_layer_leaves_every_other_weight_as_it_is(tmp_path):
     model = network(families=THREE)
     before = model.state_dict()
     folder = hub.save_checkpoint(model, tmp_path)
-    width = kind_head.width(model)
+    width = level_width(model.backbone, kind_head.LEVELS)
     kind_head.write(hub.load_checkpoint(folder), (np.ones((3, width), np.float32), np.zeros(3, np.float32)), 0.9)
     loaded = hub.load_checkpoint(folder)
     after = loaded.model.state_dict()

@@ -33,6 +33,7 @@ import datasets
 
 from fakedet.hub import ModelError, load_checkpoint
 from fakedet.images import ImageError, open_image
+from fakedet.network.model import features_and_levels
 from fakedet.network.views import make_views
 from train.attribution import kind_head
 from train.data.sources import PrepareError
@@ -95,7 +96,8 @@ def features(model, args: argparse.Namespace, part: str) -> kind_head.Pictures:
         if pixels is None or pixels.shape[-1] != model.config.input_size:
             continue
         with torch.inference_mode():
-            _, _, levels = model.pooled_with_levels(pixels.contiguous(memory_format=torch.channels_last))
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+            _, _, levels = features_and_levels(model.backbone, pixels, kind_head.LEVELS)
             rows.append(torch.cat(levels, 1)[0].numpy())
         kept.append(at)
     return kind_head.Pictures(np.stack(rows), table.iloc[kept].reset_index(drop=True))
@@ -124,7 +126,6 @@ def run(args: argparse.Namespace) -> None:
     """
     checkpoint = load_checkpoint(args.model)
     model = checkpoint.model.eval()
-    model.config.kind_levels = list(kind_head.LEVELS)
     parts = {part: features(model, args, part) for part in PARTS[: 3 if args.test else 2]}
     strength, head, threshold = search(parts["train"], parts["validation"], args)
     report = {"strength": strength, "threshold": threshold}

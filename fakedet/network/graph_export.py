@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from .graph import INPUT, KEY, VERSION, check_input, outputs
-from .model import FakeDetForImageClassification, kind_features
+from .model import FakeDetForImageClassification, features_and_levels
 
 OPSET = 17
 
@@ -43,18 +43,16 @@ class _Network(nn.Module):
         self.levels = list(model.config.kind_levels) if model.config.tells_kinds(side) else None
         if self.levels is not None:
             self.kind = model.kind
-            stages = len(layers.backbone.feature_info)
-            self.levels, self.reads_pooled = [own for own in self.levels if own < stages], max(self.levels) >= stages
         self.layers = (layers.backbone, layers.fc1, layers.fc2)  # a tuple registers no modules, so the names above stay
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         backbone, fc1, fc2 = self.layers
         if self.levels is None:
             features = backbone.forward_features(pixels)
+            pooled = features.mean((2, 3), keepdim=True).flatten(1)
         else:
-            features, maps = backbone.forward_intermediates(pixels, indices=self.levels)
+            features, pooled, levels = features_and_levels(backbone, pixels, self.levels)
         channels, height, width = (int(size) for size in features.shape[1:])  # constants in the graph
-        pooled = features.mean((2, 3), keepdim=True).flatten(1)
         hidden = fc1(pooled)
         # `Layers.cam` of model.py as one matrix product
         weights = ((hidden > 0).to(hidden.dtype) * (fc2.weight / (height * width))) @ fc1.weight
@@ -63,8 +61,7 @@ class _Network(nn.Module):
         if self.tells_families:
             results.append(self.family(pooled))
         if self.levels is not None:
-            parts = kind_features(maps, pooled if self.reads_pooled else None)
-            results.append(self.kind(torch.cat(parts, 1)))
+            results.append(self.kind(torch.cat(levels, 1)))
         return tuple(results)
 
 

@@ -7,6 +7,7 @@ fakedet: together they are the modelling code that is published with a checkpoin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import timm
@@ -85,10 +86,25 @@ def mean_and_deviation(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return mean.flatten(1), (power - mean * mean).clamp(min=1e-12).sqrt().flatten(1)
 
 
-def kind_features(maps: list[torch.Tensor], pooled: torch.Tensor | None) -> list[torch.Tensor]:
-    """What the layer of the kinds reads: mean and deviation of each map's channels, and the pooled features, if any."""
-    levels = [part for own in maps for part in mean_and_deviation(own)]
-    return levels if pooled is None else [*levels, pooled]
+def level_width(backbone: nn.Module, levels: Sequence[int]) -> int:
+    """Numbers per image that `features_and_levels` gives for levels."""
+    stages = backbone.feature_info
+    return sum(2 * stages[at]["num_chs"] if at < len(stages) else backbone.num_features for at in levels)
+
+
+def features_and_levels(
+    backbone: nn.Module, pixels: torch.Tensor, levels: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Last feature map (N, C, h, w), its global average (N, C), and what levels stand for, each (N, C of the level).
+
+    A stage of the backbone stands for mean and deviation of its channels, the number after the last stage's for the
+    global average.
+    """
+    stages = [level for level in levels if level < len(backbone.feature_info)]
+    features, maps = backbone.forward_intermediates(pixels, indices=stages)
+    pooled = features.mean((2, 3), keepdim=True).flatten(1)
+    parts = [part for own in maps for part in mean_and_deviation(own)]
+    return features, pooled, parts if len(stages) == len(levels) else [*parts, pooled]
 
 
 class TinyNetwork(Layers, nn.Module):
@@ -113,10 +129,7 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
         if config.families:
             self.family = nn.Linear(self.backbone.num_features, len(config.families))
         if config.kinds:
-            stages, widths = self.backbone.feature_info, []
-            for level in config.kind_levels:
-                widths.append(2 * stages[level]["num_chs"] if level < len(stages) else self.backbone.num_features)
-            self.kind = nn.Linear(sum(widths), len(config.kinds))
+            self.kind = nn.Linear(level_width(self.backbone, config.kind_levels), len(config.kinds))
         if config.tiny_network:
             self.tiny = TinyNetwork(config)
         self.post_init()
@@ -140,7 +153,7 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
         side, pixels = pixels.shape[-1], pixels.contiguous(memory_format=torch.channels_last)
         network, levels = self.network_for(side), ()
         if self.config.tells_kinds(side):
-            features, pooled, levels = self.pooled_with_levels(pixels)
+            features, pooled, levels = features_and_levels(self.backbone, pixels, self.config.kind_levels)
         else:
             features, pooled = network.pooled(pixels)
         outputs = [network.head(pooled), network.cam(features, pooled)]
@@ -149,19 +162,6 @@ class FakeDetForImageClassification(Layers, PreTrainedModel):
         if self.config.tells_kinds(side):
             outputs.append(self.kind(torch.cat(levels, 1)))
         return tuple(outputs)
-
-    def pooled_with_levels(
-        self, pixels: torch.Tensor, stages: tuple[int, ...] | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-        """As `pooled`, with mean and deviation (N, C) of the channels of each of stages, by default `kind_levels`.
-
-        The number that follows the last stage's stands for the pooled features.
-        """
-        stages = self.config.kind_levels if stages is None else stages
-        own = [stage for stage in stages if stage < len(self.backbone.feature_info)]
-        features, maps = self.backbone.forward_intermediates(pixels, indices=own)
-        pooled = features.mean(dim=(2, 3))
-        return features, pooled, kind_features(maps, pooled if len(own) < len(stages) else None)
 
     def score_mixed(self, pixels: torch.Tensor, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits and maps of `score` for a batch that mixes both view sizes.

@@ -38,12 +38,6 @@ class Pictures:
         return self.table["content"].map(kind_of).to_numpy()
 
 
-def width(model: FakeDetForImageClassification) -> int:
-    """Numbers that the layer reads of a picture: twice the channels of each stage of LEVELS, and pooled features."""
-    stages = model.backbone.feature_info
-    return sum(2 * stages[at]["num_chs"] if at < len(stages) else model.backbone.num_features for at in LEVELS)
-
-
 def fit(pictures: Pictures, strength: float) -> Head:
     """Multinomial logistic regression on standardised features, folded into a linear layer on the raw features.
 

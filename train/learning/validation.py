@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from fakedet.network.model import features_and_levels, level_width
 from fakedet.network.settings import KINDS
 from fakedet.network.views import make_views
 from train.data.loading import Source, Unreadable, read_rgb
@@ -34,7 +35,7 @@ class Logits(torch.nn.Module):
         super().__init__()
         self.model, self.kind_head = model, None
         if kinds:
-            width = 2 * sum(model.backbone.feature_info[level]["num_chs"] for level in KIND_LEVELS)
+            width = level_width(model.backbone, KIND_LEVELS)
             self.kind_head = torch.nn.Sequential(
                 torch.nn.BatchNorm1d(width, affine=False), torch.nn.Linear(width, len(KINDS))
             )
@@ -45,7 +46,7 @@ class Logits(torch.nn.Module):
             return self.model.head(inputs)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         if self.kind_head is not None:
-            _, pooled, levels = self.model.pooled_with_levels(inputs, KIND_LEVELS)
+            _, pooled, levels = features_and_levels(self.model.backbone, inputs, KIND_LEVELS)
             return torch.cat((self.model.head(pooled)[:, None], self.kind_head(torch.cat(levels, 1))), 1)
         pooled = self.model.pooled(inputs)[1]
         z = self.model.head(pooled)
