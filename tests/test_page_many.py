@@ -67,6 +67,19 @@ def test_a_folder_is_chosen_or_dropped(window, tmp_path):
 
 
 @pytest.mark.browser
+def test_a_folder_chosen_before_the_tab_is_drawn_is_not_lost(window, tmp_path):
+    # gradio draws the box of the files later than the button beside it
+    page = window.page
+    photo_like(64, 64).save(tmp_path / "a.png")
+    assert page.locator("#files").count() == 0
+    with page.expect_file_chooser() as chooser:
+        page.evaluate("window.fakedetFolder()")
+    chooser.value.set_files(tmp_path)
+    window.tab("Many")
+    page.wait_for_function("() => document.querySelectorAll('#files tr').length == 1")
+
+
+@pytest.mark.browser
 def test_stop_keeps_what_is_done(window, tmp_path):
     page, path = window.page, tmp_path / "many.zip"
     buffer = io.BytesIO()

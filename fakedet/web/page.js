@@ -104,6 +104,15 @@
   // The button "Download report", when the report is written: a press on the hidden download button
   window.fakedetSave = () => document.querySelector("#report-file")?.click();
 
+  // Hands files to the second tab, once its box is there: gradio draws the box later than the button beside it
+  async function give(files) {
+    for (let wait = 0; wait < 100; wait++) {
+      const box = document.querySelector("#files");
+      if (!files.length || (box && setFiles(box, files))) return;
+      await new Promise((done) => setTimeout(done, 100));
+    }
+  }
+
   // The button "Choose a folder"
   window.fakedetFolder = () => {
     const picker = document.createElement("input");
@@ -113,7 +122,7 @@
     picker.hidden = true;
     picker.onchange = () => {
       const files = [...picker.files].filter((file) => pictureName.test(file.name) && !/(^|\/)[._]/.test(file.webkitRelativePath));
-      setFiles(document.querySelector("#files"), files);
+      give(files);
       picker.remove();
     };
     document.body.append(picker);
