@@ -36,6 +36,7 @@ from fakedet.images import ImageError, open_image
 from fakedet.network.model import features_and_levels
 from fakedet.network.views import make_views
 from train.attribution import kind_head
+from train.data.filters import at_most
 from train.data.sources import PrepareError
 from train.evaluation.dataset import TIERS, prefetch
 
@@ -66,9 +67,7 @@ def load_part(args: argparse.Namespace, part: str) -> tuple[list[datasets.Datase
                 raise PrepareError(f"{path} holds photographs or AI-generated pictures, not graphics.")
             table["label"] = -1
         else:
-            shuffled = table.iloc[rng.permutation(len(table))]
-            own = shuffled.groupby(["source", "label"]).head(args.per_source) if part == "train" else shuffled
-            keep = np.sort(own.index.to_numpy())
+            keep = at_most(table, args.per_source, rng) if part == "train" else np.arange(len(table))
             rows, table = rows.select(keep), table.loc[keep]
         sets.append(rows.cast_column("image", datasets.Image(decode=False)))
         tables.append(table.reset_index(drop=True))

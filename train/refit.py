@@ -14,7 +14,6 @@ the split validation (web tier). Scores change, so calibrate and export afterwar
 from __future__ import annotations
 
 import argparse
-import copy
 import sys
 from pathlib import Path
 
@@ -30,19 +29,11 @@ from fakedet.hub import WEIGHTS, ModelError, load_checkpoint, save_checkpoint
 from fakedet.images import ImageError, open_image
 from fakedet.network.views import make_views
 from train.attribution.family_head import stored_as_half
+from train.data.filters import at_most
 from train.data.sources import PrepareError
 from train.evaluation.dataset import TIERS, EvalSet, load_evalset, prefetch
 from train.evaluation.intervals import matched_auc
 from train.learning import last_layer
-
-
-def choose_rows(images: EvalSet, per_source: int, seed: int) -> np.ndarray:
-    """Positions of at most `per_source` pictures of each class and source, in order; all where sources are unknown."""
-    table = images.table
-    if "source" not in table or not per_source:
-        return np.arange(len(table))
-    shuffled = table.iloc[np.random.default_rng(seed).permutation(len(table))]
-    return np.sort(shuffled.groupby(["source", "label"]).head(per_source).index.to_numpy())
 
 
 def extract(model, images: EvalSet, rows: np.ndarray, tiers: list[str], args: argparse.Namespace) -> last_layer.Views:
@@ -102,21 +93,23 @@ def run(args: argparse.Namespace) -> None:
         raise ModelError(f"{args.model} is not a checkpoint folder, so its last layer cannot be written.")
     model = checkpoint.model.eval()
     sets = [load_evalset(args.data, split) for split in (args.train_split, args.split)]
-    rows = choose_rows(sets[0], args.per_source, args.seed)
+    rows = np.arange(len(sets[0]))
+    if "source" in sets[0].table and args.per_source:
+        rows = at_most(sets[0].table, args.per_source, np.random.default_rng(args.seed))
     train = extract(model, sets[0], rows, list(TIERS), args)
     held_out = extract(model, sets[1], np.arange(len(sets[1])), ["web"], args)
     for views in (train, held_out):
         if len(set(views.label)) < 2:
             raise PrepareError(f"Both splits of {args.data} need photographs and AI-generated pictures.")
     linear = last_layer.fit(train, args.strength)
-    for name, share in (("trained layer", 0), ("linear layer", 1), (f"mean, {args.share:g} of the linear", args.share)):
-        layers = copy.deepcopy(model)
-        last_layer.join(layers, linear, train.pooled, share)
-        print(describe(name, held_out, last_layer.own_logit(layers, held_out.pooled)))
+    print(describe("trained layer", held_out, last_layer.own_logit(model, held_out.pooled)))
+    print(describe("linear layer", held_out, held_out.pooled @ linear[0] + linear[1]))
+    last_layer.join(model, linear, train.pooled, args.share)
+    print(describe(f"mean, {args.share:g} of the linear", held_out, last_layer.own_logit(model, held_out.pooled)))
     if args.dry_run:
         print("Nothing was written (--dry_run).")
         return
-    save_checkpoint(layers, checkpoint.folder, half=stored_as_half(checkpoint.folder / WEIGHTS))
+    save_checkpoint(model, checkpoint.folder, half=stored_as_half(checkpoint.folder / WEIGHTS))
     print(f"Written to {args.model}. Scores have changed: run train/calibrate.py and train/export.py.")
 
 

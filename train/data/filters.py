@@ -1,10 +1,11 @@
-"""Filters the rows of a data set by the values of its text columns (source, generator, content, group)."""
+"""Filters the rows of a data set by the values of its text columns (source, generator, content, group), or by count."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from datasets import Dataset
 
 
@@ -41,3 +42,9 @@ def parse_where(items: Sequence[str]) -> dict[str, list[str]]:
             raise ValueError(f"'{item}' is not COLUMN=VALUE")
         conditions.setdefault(column, []).extend(values.split(","))
     return conditions
+
+
+def at_most(table: pd.DataFrame, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Positions (n,), in order, of at most `number` rows of each class (`label`) and `source`, chosen at random."""
+    shuffled = table.reset_index(drop=True).iloc[rng.permutation(len(table))]
+    return np.sort(shuffled.groupby(["source", "label"]).head(number).index.to_numpy())
